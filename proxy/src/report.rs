@@ -1,0 +1,163 @@
+//! What a shard tells the control thread: copies, made on the shard when it is asked.
+
+use balance_config::model::Address;
+use balance_engine::stats::EngineStats;
+use std::{sync::Arc, time::Duration};
+
+/// One shard's answer to a status query.
+#[derive(Clone, Debug)]
+pub struct ShardReport {
+    pub shard: u16,
+    pub core: u16,
+    /// "uring", "epoll" or "sim".
+    pub driver: &'static str,
+    /// Version of the snapshot that this shard runs.
+    pub snapshot_version: u64,
+    pub draining: bool,
+    pub engine: EngineStats,
+    pub listeners: Vec<ListenerReport>,
+    pub endpoints: Vec<EndpointReport>,
+    /// Connections ended, by reason; every [`Reason`] once, in its order.
+    pub endings: Vec<(Reason, u64)>,
+}
+
+/// Counters of one listener on one shard. Counters outlive a reload as long as the listener keeps its name.
+#[derive(Clone, Debug)]
+pub struct ListenerReport {
+    pub name: Arc<str>,
+    pub accepted: u64,
+    pub active: u64,
+    /// Bytes from clients to endpoints.
+    pub bytes_up: u64,
+    /// Bytes from endpoints to clients.
+    pub bytes_down: u64,
+}
+
+/// Counters of one endpoint on one shard.
+#[derive(Clone, Debug)]
+pub struct EndpointReport {
+    pub cluster: Arc<str>,
+    pub address: Address,
+    pub weight: u16,
+    pub active: u64,
+    pub connects: u64,
+    pub connect_failures: u64,
+    pub bytes_up: u64,
+    pub bytes_down: u64,
+    /// Whether this shard passes it over for now after a failed connect.
+    pub set_aside: bool,
+}
+
+/// Why a connection ended: who, in which phase. One code for the log, the metric and the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Both sides closed in order.
+    Finished,
+    DownstreamReset,
+    UpstreamReset,
+    /// No bytes in either direction for `idle_timeout`.
+    IdleTimeout,
+    HalfCloseTimeout,
+    /// Every attempt to connect failed.
+    ConnectFailed,
+    ConnectTimeout,
+    /// The cluster has no endpoints.
+    NoEndpoint,
+    /// The client left before an endpoint was connected.
+    DownstreamGone,
+    /// Drain deadline, or a second signal.
+    Drained,
+    /// The task panicked; a bug of ours.
+    Panicked,
+    /// Another error of a socket; the log has the errno.
+    Error,
+}
+
+impl Reason {
+    pub const ALL: [Self; 12] = [
+        Self::Finished,
+        Self::DownstreamReset,
+        Self::UpstreamReset,
+        Self::IdleTimeout,
+        Self::HalfCloseTimeout,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::NoEndpoint,
+        Self::DownstreamGone,
+        Self::Drained,
+        Self::Panicked,
+        Self::Error,
+    ];
+
+    /// The word for logs, metrics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::DownstreamReset => "downstream_reset",
+            Self::UpstreamReset => "upstream_reset",
+            Self::IdleTimeout => "idle_timeout",
+            Self::HalfCloseTimeout => "half_close_timeout",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::NoEndpoint => "no_endpoint",
+            Self::DownstreamGone => "downstream_gone",
+            Self::Drained => "drained",
+            Self::Panicked => "panicked",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A row of the connection table, copied.
+#[derive(Clone, Debug)]
+pub struct ConnectionReport {
+    /// Unique in the process: shard in the upper 16 bits.
+    pub id: u64,
+    pub shard: u16,
+    /// The client's address; `None` for an unnamed unix peer.
+    pub peer: Option<std::net::SocketAddr>,
+    pub listener: Arc<str>,
+    pub cluster: Arc<str>,
+    pub endpoint: Option<Address>,
+    pub state: ConnectionState,
+    pub bytes_up: u64,
+    pub bytes_down: u64,
+    pub age: Duration,
+    /// Since the last byte in either direction.
+    pub idle: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    Connecting,
+    Open,
+    /// The client has sent its FIN, the endpoint not yet.
+    HalfClosedDownstream,
+    /// The endpoint has sent its FIN, the client not yet.
+    HalfClosedUpstream,
+}
+
+impl ConnectionState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Open => "open",
+            Self::HalfClosedDownstream => "half_closed_downstream",
+            Self::HalfClosedUpstream => "half_closed_upstream",
+        }
+    }
+}
+
+/// Which connections a query wants.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionFilter {
+    pub listener: Option<String>,
+    pub cluster: Option<String>,
+    pub endpoint: Option<String>,
+    pub peer: Option<std::net::IpAddr>,
+    pub state: Option<String>,
+    /// Only those idle at least so long.
+    pub idle_min: Option<Duration>,
+    /// Rows that one answer may have, from all shards together.
+    pub limit: usize,
+}
