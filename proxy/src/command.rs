@@ -2,15 +2,17 @@
 
 use crate::{
     report::{ConnectionFilter, ConnectionReport, ShardReport},
-    snapshot::Snapshot,
+    snapshot::{BindId, Snapshot},
 };
-use std::sync::Arc;
+use std::{os::fd::OwnedFd, sync::Arc};
 use tokio::sync::oneshot;
 
 /// A message to one shard. Answers come back by oneshot: sending on one never blocks the shard.
 pub enum Command {
     /// Run this snapshot from the next turn on. The old one comes back, to be dropped off the shard.
-    Apply { snapshot: Arc<Snapshot>, done: oneshot::Sender<Applied> },
+    /// `sockets` holds this shard's own listening socket for every [`BindId`] that the snapshot before did not have;
+    /// sockets of ids that the new one lacks are closed.
+    Apply { snapshot: Arc<Snapshot>, sockets: Vec<(BindId, OwnedFd)>, done: oneshot::Sender<Applied> },
     Report(oneshot::Sender<ShardReport>),
     Connections { filter: ConnectionFilter, answer: oneshot::Sender<Vec<ConnectionReport>> },
     /// Stop accepting; let connections finish. `done` fires when none is left.
