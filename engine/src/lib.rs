@@ -1,2 +1,4 @@
+mod bitset;
 pub mod rng;
+pub mod slab;
 pub mod stats;
