@@ -1,4 +1,5 @@
 mod bitset;
+pub mod buf;
 pub mod clock;
 pub mod rng;
 pub mod slab;
