@@ -1,6 +1,7 @@
 mod bitset;
 pub mod buf;
 pub mod clock;
+pub mod cores;
 pub mod mailbox;
 pub mod rng;
 pub mod slab;
