@@ -2,6 +2,7 @@ mod bitset;
 pub mod buf;
 pub mod clock;
 pub mod cores;
+pub mod intern;
 pub mod mailbox;
 pub mod rng;
 pub mod slab;
