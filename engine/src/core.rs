@@ -314,11 +314,11 @@ impl Core {
         }
     }
 
-    /// Once a second: give back what a burst has left. Returns when to come again.
-    pub(crate) fn shrink_when_due(&self) {
+    /// Once a second: give back what a burst has left. Returns whether it was time.
+    pub(crate) fn shrink_when_due(&self) -> bool {
         let now = self.now.get();
         if now < self.shrink_at.get() {
-            return;
+            return false;
         }
         self.shrink_at.set(now + SHRINK_EVERY);
         self.pool.shrink(now, self.idle_max);
@@ -326,6 +326,7 @@ impl Core {
         self.wheel.borrow_mut().shrink();
         self.executor.shrink();
         self.driver.borrow_mut().shrink();
+        true
     }
 
     /// There may be something to give back later: a shard with nothing else to do wakes up for it.
