@@ -1,7 +1,7 @@
 //! House rules that no lint knows: ordinary functions over the text of the workspace, each with its own tests.
 //!
-//! A rule reads one file or the whole [`Tree`] and says what it found, where. There is no list of exceptions here: where
-//! a rule can be lifted, the place itself says so, with the reason.
+//! A rule reads one file or the whole [`Tree`] and says what it found, where. There is no list of exceptions here:
+//! where a rule can be lifted, the place itself says so, with the reason.
 
 pub(crate) mod documents;
 pub(crate) mod manifests;
