@@ -42,6 +42,7 @@ pub(crate) struct Core {
     info: DriverInfo,
     idle_max: Duration,
     shrink_at: Cell<Timestamp>,
+    ended_at_trim: Cell<u64>,
 }
 
 /// A shard's handle for its own tasks: spawn, timers, buffers, time. Cheap to clone.
@@ -50,6 +51,8 @@ pub struct Handle(pub(crate) Rc<Core>);
 
 /// How often memory left behind by a burst is looked for.
 const SHRINK_EVERY: Duration = Duration::from_secs(1);
+/// Tasks that must have ended before the heap is trimmed again: it walks all of the free memory.
+const TRIM_AFTER: u64 = 4096;
 
 impl Handle {
     pub fn new(driver: Box<dyn Driver>, pool: BufferPool, limits: Limits, idle_max: Duration) -> Self {
@@ -67,6 +70,7 @@ impl Handle {
             info,
             idle_max,
             shrink_at: Cell::new(now + SHRINK_EVERY),
+            ended_at_trim: Cell::new(0),
         }))
     }
 
@@ -326,12 +330,24 @@ impl Core {
         self.wheel.borrow_mut().shrink();
         self.executor.shrink();
         self.driver.borrow_mut().shrink();
+        self.trim_heap_after_burst();
         true
+    }
+
+    /// Tasks are heap allocations, too small to go back to the system by themselves.
+    fn trim_heap_after_burst(&self) {
+        let stats = self.executor.stats();
+        let ended_since = stats.ended - self.ended_at_trim.get();
+        if ended_since >= TRIM_AFTER && stats.live < ended_since / 4 {
+            self.ended_at_trim.set(stats.ended);
+            crate::os::trim_heap();
+        }
     }
 
     /// There may be something to give back later: a shard with nothing else to do wakes up for it.
     pub(crate) fn shrink_due(&self) -> Option<Timestamp> {
-        self.pool.has_idle_chunks().then(|| self.shrink_at.get())
+        let something = self.pool.has_idle_chunks() || self.ops.borrow().is_sparse();
+        something.then(|| self.shrink_at.get())
     }
 
     pub(crate) fn in_flight(&self) -> usize {

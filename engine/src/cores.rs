@@ -40,17 +40,11 @@ pub enum PlacementError {
 impl fmt::Display for PlacementError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCores => {
-                f.write_str("the system does not tell which cores this process may use")
-            }
+            Self::NoCores => f.write_str("the system does not tell which cores this process may use"),
             Self::NoShards => f.write_str("the request leaves no shard to run"),
             Self::Repeated { core } => write!(f, "core {core} is listed twice"),
             Self::Unavailable { core, available } => {
-                write!(
-                    f,
-                    "core {core} does not exist or is not allowed here; there are: {}",
-                    Ranges(available)
-                )
+                write!(f, "core {core} does not exist or is not allowed here; there are: {}", Ranges(available))
             }
         }
     }
@@ -64,16 +58,12 @@ pub struct Ranges<'a>(pub &'a [u16]);
 
 impl fmt::Display for Ranges<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let runs = self
-            .0
-            .chunk_by(|left, right| left.checked_add(1) == Some(*right));
+        let runs = self.0.chunk_by(|left, right| left.checked_add(1) == Some(*right));
         for (number, run) in runs.enumerate() {
             let separator = if number == 0 { "" } else { ", " };
             match run {
                 [first, .., last] => write!(f, "{separator}{first}-{last}")?,
-                run => run
-                    .iter()
-                    .try_for_each(|core| write!(f, "{separator}{core}"))?,
+                run => run.iter().try_for_each(|core| write!(f, "{separator}{core}"))?,
             }
         }
         Ok(())
@@ -85,10 +75,7 @@ impl fmt::Display for Ranges<'_> {
 /// To be asked before any thread is pinned: a pinned thread may run on one only, and so may those it starts.
 pub fn available() -> Vec<u16> {
     let ids = core_affinity::get_core_ids().unwrap_or_default();
-    let mut cores: Vec<u16> = ids
-        .into_iter()
-        .filter_map(|core| u16::try_from(core.id).ok())
-        .collect();
+    let mut cores: Vec<u16> = ids.into_iter().filter_map(|core| u16::try_from(core.id).ok()).collect();
     cores.sort_unstable();
     cores
 }
@@ -99,11 +86,7 @@ pub fn available() -> Vec<u16> {
 ///
 /// # Errors
 /// When the request cannot be met as it stands; it is never met in part.
-pub fn place(
-    request: &Request,
-    available: &[u16],
-    shards_per_core: u16,
-) -> Result<Placement, PlacementError> {
+pub fn place(request: &Request, available: &[u16], shards_per_core: u16) -> Result<Placement, PlacementError> {
     if available.is_empty() {
         return Err(PlacementError::NoCores);
     }
@@ -116,10 +99,7 @@ pub fn place(
     }
     for (position, &core) in cores.iter().enumerate() {
         if available.binary_search(&core).is_err() {
-            return Err(PlacementError::Unavailable {
-                core,
-                available: available.to_vec(),
-            });
+            return Err(PlacementError::Unavailable { core, available: available.to_vec() });
         }
         if cores[..position].contains(&core) {
             return Err(PlacementError::Repeated { core });
@@ -127,11 +107,7 @@ pub fn place(
     }
     let shards = (0..shards_per_core).flat_map(|_| cores).copied().collect();
     // The last free core: the first ones take the interrupts more often than not.
-    let control = available
-        .iter()
-        .rev()
-        .find(|core| !cores.contains(core))
-        .copied();
+    let control = available.iter().rev().find(|core| !cores.contains(core)).copied();
     Ok(Placement { shards, control })
 }
 
@@ -143,11 +119,7 @@ pub struct PinError {
 
 impl fmt::Display for PinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot run on core {}: it is offline or no longer allowed",
-            self.core
-        )
+        write!(f, "cannot run on core {}: it is offline or no longer allowed", self.core)
     }
 }
 
@@ -160,11 +132,7 @@ impl std::error::Error for PinError {}
 pub fn pin(core: u16) -> Result<(), PinError> {
     // A `cpu_set_t` has room for so many; setting a higher bit would panic.
     let representable = usize::from(core) < libc::CPU_SETSIZE as usize;
-    if representable
-        && core_affinity::set_for_current(CoreId {
-            id: usize::from(core),
-        })
-    {
+    if representable && core_affinity::set_for_current(CoreId { id: usize::from(core) }) {
         return Ok(());
     }
     Err(PinError { core })
@@ -181,25 +149,13 @@ mod tests {
     #[test]
     fn auto_takes_every_core_and_lets_the_control_thread_float() {
         let placement = place(&Request::Auto, &[0, 1, 5], 1).unwrap();
-        assert_eq!(
-            placement,
-            Placement {
-                shards: vec![0, 1, 5],
-                control: None
-            }
-        );
+        assert_eq!(placement, Placement { shards: vec![0, 1, 5], control: None });
     }
 
     #[test]
     fn the_control_thread_gets_a_core_of_its_own_if_it_can() {
         let placement = place(&list(&[3, 1]), &[0, 1, 2, 3], 1).unwrap();
-        assert_eq!(
-            placement,
-            Placement {
-                shards: vec![3, 1],
-                control: Some(2)
-            }
-        );
+        assert_eq!(placement, Placement { shards: vec![3, 1], control: Some(2) });
     }
 
     #[test]
@@ -219,14 +175,8 @@ mod tests {
     fn requests_that_make_no_sense_are_refused() {
         assert_eq!(place(&Request::Auto, &[], 1), Err(PlacementError::NoCores));
         assert_eq!(place(&list(&[]), &[0], 1), Err(PlacementError::NoShards));
-        assert_eq!(
-            place(&Request::Auto, &[0], 0),
-            Err(PlacementError::NoShards)
-        );
-        assert_eq!(
-            place(&list(&[0, 0]), &[0], 1),
-            Err(PlacementError::Repeated { core: 0 })
-        );
+        assert_eq!(place(&Request::Auto, &[0], 0), Err(PlacementError::NoShards));
+        assert_eq!(place(&list(&[0, 0]), &[0], 1), Err(PlacementError::Repeated { core: 0 }));
     }
 
     /// In a thread of its own, so that the other tests keep their cores.

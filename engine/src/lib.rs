@@ -9,8 +9,8 @@
 //! This is the only crate with `unsafe`, and it knows nothing of HTTP or of configuration files.
 
 pub mod driver;
-pub mod shard;
 pub mod net;
+pub mod shard;
 
 mod core;
 pub mod executor;

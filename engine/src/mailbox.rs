@@ -27,22 +27,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// # Errors
 /// When the process or the system is out of descriptors for the eventfd.
 pub fn channel<T>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
-    let queue = Mutex::new(Queue {
-        messages: VecDeque::new(),
-        open: true,
-    });
-    let shared = Arc::new(Shared {
-        queue,
-        capacity,
-        event: File::from(eventfd()?),
-    });
-    Ok((
-        Sender(Arc::clone(&shared)),
-        Receiver {
-            shared,
-            spare: VecDeque::new(),
-        },
-    ))
+    let queue = Mutex::new(Queue { messages: VecDeque::new(), open: true });
+    let shared = Arc::new(Shared { queue, capacity, event: File::from(eventfd()?) });
+    Ok((Sender(Arc::clone(&shared)), Receiver { shared, spare: VecDeque::new() }))
 }
 
 fn eventfd() -> io::Result<OwnedFd> {
@@ -146,10 +133,7 @@ impl<T> Sender<T> {
     /// An eventfd refuses a write only when its counter stands at 2^64 - 2, and then it is readable anyway.
     fn wake(&self) {
         let written = (&self.0.event).write(&1_u64.to_ne_bytes());
-        debug_assert!(
-            matches!(written, Ok(8)),
-            "waking a shard failed: {written:?}"
-        );
+        debug_assert!(matches!(written, Ok(8)), "waking a shard failed: {written:?}");
     }
 }
 
@@ -161,9 +145,7 @@ impl<T> Clone for Sender<T> {
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("capacity", &self.0.capacity)
-            .finish_non_exhaustive()
+        f.debug_struct("Sender").field("capacity", &self.0.capacity).finish_non_exhaustive()
     }
 }
 
@@ -193,10 +175,7 @@ impl<T> Receiver<T> {
     fn reset(&self) {
         let read = (&self.shared.event).read(&mut [0; 8]);
         debug_assert!(
-            read.as_ref().map_or_else(
-                |error| error.kind() == io::ErrorKind::WouldBlock,
-                |bytes| *bytes == 8
-            ),
+            read.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |bytes| *bytes == 8),
             "resetting a mailbox failed: {read:?}"
         );
     }
@@ -215,9 +194,7 @@ impl<T> Drop for Receiver<T> {
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver")
-            .field("event", &self.shared.event)
-            .finish_non_exhaustive()
+        f.debug_struct("Receiver").field("event", &self.shared.event).finish_non_exhaustive()
     }
 }
 
@@ -230,11 +207,7 @@ mod tests {
 
     /// Waits as a ring does, until the eventfd is readable.
     fn readable<T>(receiver: &Receiver<T>, timeout_ms: i32) -> bool {
-        let mut poll = libc::pollfd {
-            fd: receiver.fd().as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
+        let mut poll = libc::pollfd { fd: receiver.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one valid entry, alive during the call.
         unsafe { libc::poll(&raw mut poll, 1, timeout_ms) == 1 }
     }
@@ -254,11 +227,7 @@ mod tests {
         }
         let mut counter = [0; 8];
         assert_eq!((&receiver.shared.event).read(&mut counter).unwrap(), 8);
-        assert_eq!(
-            u64::from_ne_bytes(counter),
-            1,
-            "only the first of a burst writes the eventfd"
-        );
+        assert_eq!(u64::from_ne_bytes(counter), 1, "only the first of a burst writes the eventfd");
         assert_eq!(drained(&mut receiver), [0, 1, 2, 3, 4]);
         sender.try_send(5).unwrap();
         assert!(readable(&receiver, 0));
@@ -275,14 +244,7 @@ mod tests {
         assert_eq!(sender.try_send("c"), Err(SendError::Full("c")));
         assert_eq!(drained(&mut receiver), ["a", "b"]);
         sender.try_send("c").unwrap();
-        assert_eq!(
-            sender
-                .try_send("d")
-                .and_then(|()| sender.try_send("e"))
-                .unwrap_err()
-                .into_inner(),
-            "e"
-        );
+        assert_eq!(sender.try_send("d").and_then(|()| sender.try_send("e")).unwrap_err().into_inner(), "e");
     }
 
     #[test]
@@ -294,10 +256,7 @@ mod tests {
         drop(receiver);
         assert_eq!(Arc::strong_count(&witness), 1);
         assert!(sender.clone().is_closed());
-        assert!(matches!(
-            sender.try_send(witness),
-            Err(SendError::Closed(_))
-        ));
+        assert!(matches!(sender.try_send(witness), Err(SendError::Closed(_))));
     }
 
     /// Three threads send in bursts and wait for room; the receiver sleeps between drains. A lost wake-up would leave
@@ -323,10 +282,7 @@ mod tests {
             let mut expected = [0; SENDERS as usize];
             let mut messages = Vec::new();
             while expected != [EACH; SENDERS as usize] {
-                assert!(
-                    readable(&receiver, 10_000),
-                    "asleep with {expected:?} received"
-                );
+                assert!(readable(&receiver, 10_000), "asleep with {expected:?} received");
                 receiver.drain(&mut messages);
                 for (name, number) in messages.drain(..) {
                     assert_eq!(number, expected[name as usize]);
@@ -348,10 +304,7 @@ mod tests {
                 continue;
             }
             let next = model.successors();
-            assert!(
-                !next.is_empty() || model.queued == 0,
-                "asleep with a message queued: {model:?}"
-            );
+            assert!(!next.is_empty() || model.queued == 0, "asleep with a message queued: {model:?}");
             open.extend(next);
         }
         assert!(seen.len() > 100, "the model hardly moved: {}", seen.len());
@@ -376,9 +329,7 @@ mod tests {
 
     impl Model {
         fn successors(self) -> Vec<Self> {
-            let mut next: Vec<Self> = (0..2)
-                .filter_map(|sender| self.after_sender(sender))
-                .collect();
+            let mut next: Vec<Self> = (0..2).filter_map(|sender| self.after_sender(sender)).collect();
             next.extend(self.after_receiver());
             next
         }

@@ -128,6 +128,10 @@ impl Ops {
         self.slots.len()
     }
 
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.slots.is_sparse()
+    }
+
     pub(crate) fn shrink(&mut self) {
         self.slots.shrink();
     }

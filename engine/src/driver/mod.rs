@@ -95,7 +95,10 @@ pub enum CloseHow {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// To an address, and from a certain one if `from` is given (port 0: any).
-    Ip { to: SocketAddr, from: Option<IpAddr> },
+    Ip {
+        to: SocketAddr,
+        from: Option<IpAddr>,
+    },
     Unix(PathBuf),
 }
 
@@ -188,14 +191,26 @@ impl From<io::Error> for Errno {
 /// What became of an operation, with everything it yields or gives back.
 #[derive(Debug)]
 pub enum Outcome {
-    Accepted { desc: Desc, peer: Peer },
+    Accepted {
+        desc: Desc,
+        peer: Peer,
+    },
     Connected(Desc),
     /// `buffer[..len]` is what came, never empty.
-    Received { buffer: Buffer, len: u32 },
+    Received {
+        buffer: Buffer,
+        len: u32,
+    },
     /// The peer closed its write half. Always last.
     Eof,
-    Sent { buffer: Buffer, sent: u32 },
-    SendFailed { buffer: Buffer, errno: Errno },
+    Sent {
+        buffer: Buffer,
+        sent: u32,
+    },
+    SendFailed {
+        buffer: Buffer,
+        errno: Errno,
+    },
     Done,
     Failed(Errno),
 }

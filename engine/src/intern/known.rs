@@ -135,10 +135,7 @@ const fn table() -> [u8; PLACES] {
         while table[(start + probe) % PLACES] != EMPTY {
             probe += 1;
         }
-        assert!(
-            probe < PROBES_MAX,
-            "too many collisions: change the multipliers"
-        );
+        assert!(probe < PROBES_MAX, "too many collisions: change the multipliers");
         table[(start + probe) % PLACES] = number as u8;
         number += 1;
     }

@@ -239,14 +239,7 @@ impl Interner {
         self.bytes += cost;
         let bucket = self.bucket(hash);
         let chain = self.buckets[bucket];
-        let entry = Entry {
-            name: name.into(),
-            hash,
-            chain,
-            newer: NIL,
-            older: NIL,
-            pins: 0,
-        };
+        let entry = Entry { name: name.into(), hash, chain, newer: NIL, older: NIL, pins: 0 };
         let key = self.entries.insert(entry);
         self.buckets[bucket] = key.index();
         self.enter_list(key.index());
@@ -259,10 +252,7 @@ impl Interner {
         let index = self.oldest;
         self.leave_list(index);
         self.leave_chain(index);
-        let entry = self
-            .entries
-            .remove_index(index)
-            .expect("bytes that are not pinned belong to the list");
+        let entry = self.entries.remove_index(index).expect("bytes that are not pinned belong to the list");
         self.bytes -= cost(&entry.name);
         self.stats.evictions += 1;
     }

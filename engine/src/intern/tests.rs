@@ -11,11 +11,7 @@ fn room_for(names: usize, len: usize) -> Interner {
 
 #[test]
 fn an_id_is_small() {
-    assert!(
-        size_of::<Option<NameRef>>() <= 12,
-        "{}",
-        size_of::<Option<NameRef>>()
-    );
+    assert!(size_of::<Option<NameRef>>() <= 12, "{}", size_of::<Option<NameRef>>());
 }
 
 #[test]
@@ -26,22 +22,13 @@ fn every_known_name_is_found_in_any_case_and_costs_nothing() {
         assert!(is_token(name.as_bytes()));
         let id = interner.intern(name.as_bytes()).unwrap();
         assert_eq!(id, NameRef::known(number as u32), "{name} is listed twice");
-        assert_eq!(
-            interner.intern(name.to_ascii_uppercase().as_bytes()),
-            Some(id)
-        );
+        assert_eq!(interner.intern(name.to_ascii_uppercase().as_bytes()), Some(id));
         assert_eq!(interner.resolve(id), Some(*name));
     }
     let stats = interner.stats();
-    assert_eq!(
-        (stats.known_hits, stats.misses, stats.bytes),
-        (2 * known::NAMES.len() as u64, 0, 0)
-    );
+    assert_eq!((stats.known_hits, stats.misses, stats.bytes), (2 * known::NAMES.len() as u64, 0, 0));
     assert_eq!(interner.intern(b"Host"), Some(known::HOST));
-    assert_eq!(
-        interner.resolve(known::X_FORWARDED_FOR),
-        Some("x-forwarded-for")
-    );
+    assert_eq!(interner.resolve(known::X_FORWARDED_FOR), Some("x-forwarded-for"));
 }
 
 #[test]
@@ -76,11 +63,7 @@ fn only_tokens_are_names() {
     for byte in 0..=u8::MAX {
         let name = [b'x', byte];
         assert_eq!(is_token(&name), tchars.contains(&byte), "{byte:#x}");
-        assert_eq!(
-            interner().intern(&name).is_some(),
-            tchars.contains(&byte),
-            "{byte:#x}"
-        );
+        assert_eq!(interner().intern(&name).is_some(), tchars.contains(&byte), "{byte:#x}");
     }
     assert!(!is_token(b""));
     assert_eq!(interner().intern(b""), None);
@@ -121,11 +104,7 @@ fn a_pinned_name_stays_whatever_is_sent() {
         assert_eq!(interner.resolve(held), Some("x-h"));
     }
     interner.unpin(held);
-    interner
-        .intern(b"a-1")
-        .and_then(|_| interner.intern(b"a-2"))
-        .and_then(|_| interner.intern(b"a-3"))
-        .unwrap();
+    interner.intern(b"a-1").and_then(|_| interner.intern(b"a-2")).and_then(|_| interner.intern(b"a-3")).unwrap();
     assert_eq!(interner.resolve(held), Some("x-h"), "one pin is left");
     interner.unpin(held);
     for number in 100..103 {
@@ -142,10 +121,7 @@ fn when_pins_fill_the_cap_new_names_are_refused_and_old_ones_kept() {
     assert_eq!(interner.intern(b"x-3"), None);
     assert_eq!(interner.intern(b"X-1"), Some(names[0]));
     let stats = interner.stats();
-    assert_eq!(
-        (stats.refused, stats.evictions, stats.pinned_bytes),
-        (1, 0, stats.bytes)
-    );
+    assert_eq!((stats.refused, stats.evictions, stats.pinned_bytes), (1, 0, stats.bytes));
     names.into_iter().for_each(|name| interner.unpin(name));
     assert!(interner.intern(b"x-3").is_some());
 }
@@ -189,14 +165,8 @@ fn it_agrees_with_a_model() {
 
 fn intern_some_name(rng: &mut Rng, interner: &mut Interner, given: &mut Vec<Given>) {
     let name = format!("x-{}{}", rng.below(200), "y".repeat(rng.index(30)));
-    let sent = if rng.chance(1, 2) {
-        name.to_ascii_uppercase()
-    } else {
-        name.clone()
-    };
-    let alive = given
-        .iter()
-        .find(|given| given.name == name && interner.resolve(given.id).is_some());
+    let sent = if rng.chance(1, 2) { name.to_ascii_uppercase() } else { name.clone() };
+    let alive = given.iter().find(|given| given.name == name && interner.resolve(given.id).is_some());
     let alive = alive.map(|given| given.id);
     let Some(id) = interner.intern(sent.as_bytes()) else {
         assert_eq!(alive, None, "a name that is there is found");
@@ -206,10 +176,7 @@ fn intern_some_name(rng: &mut Rng, interner: &mut Interner, given: &mut Vec<Give
         assert_eq!(id, alive, "equal names are equal ids");
         return;
     }
-    assert!(
-        given.iter().all(|given| given.id != id),
-        "an id is never given twice"
-    );
+    assert!(given.iter().all(|given| given.id != id), "an id is never given twice");
     given.push(Given { id, name, pins: 0 });
 }
 
@@ -217,22 +184,13 @@ fn check(interner: &Interner, given: &[Given]) {
     let (mut alive, mut bytes, mut pinned) = (0, 0, 0);
     for Given { id, name, pins } in given {
         let resolved = interner.resolve(*id);
-        assert!(
-            resolved.is_none_or(|resolved| resolved == name),
-            "an id never changes its name"
-        );
-        assert!(
-            resolved.is_some() || *pins == 0,
-            "a pinned name is never evicted"
-        );
+        assert!(resolved.is_none_or(|resolved| resolved == name), "an id never changes its name");
+        assert!(resolved.is_some() || *pins == 0, "a pinned name is never evicted");
         alive += u64::from(resolved.is_some());
         bytes += resolved.map_or(0, cost) as u64;
         pinned += if *pins > 0 { cost(name) as u64 } else { 0 };
     }
     let stats = interner.stats();
-    assert_eq!(
-        (stats.entries, stats.bytes, stats.pinned_bytes),
-        (alive, bytes, pinned)
-    );
+    assert_eq!((stats.entries, stats.bytes, stats.pinned_bytes), (alive, bytes, pinned));
     assert!(interner.bytes <= interner.bytes_max);
 }
