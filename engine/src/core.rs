@@ -3,7 +3,7 @@
 use crate::{
     buf::BufferPool,
     clock::{Clock, Timestamp},
-    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Op, OpKey, Wait},
+    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Op, OpKey, Token, Wait},
     executor::{Admission, Ending, Executor, Limits, Refused, SAMPLE_EVERY, TaskFuture, TaskId},
     ops::{Followup, Ops},
     slab::Key,
@@ -187,8 +187,22 @@ impl Handle {
         }
     }
 
-    pub(crate) fn cancel(&self, token: crate::driver::Token) {
+    pub(crate) fn cancel(&self, token: Token) {
         self.0.driver.borrow_mut().cancel(token);
+    }
+
+    /// Do what a slot asks for.
+    pub(crate) fn follow(&self, followup: Followup) {
+        match followup {
+            Followup::Nothing => {}
+            Followup::Rearm(key, desc) => self.submit_as(key, Op::Recv { desc }),
+            Followup::CloseStray(desc) => self.close(desc, CloseHow::Reset),
+            Followup::Cancel(token) => self.cancel(token),
+            Followup::Starve(key) => {
+                self.0.stats.borrow_mut().starved += 1;
+                self.0.starved.borrow_mut().push_back(key);
+            }
+        }
     }
 
     pub(crate) fn close(&self, desc: Desc, how: CloseHow) {
@@ -262,14 +276,8 @@ impl Core {
     fn file(self: &Rc<Self>, Completion { key, outcome, more }: Completion) {
         let Some(key) = Key::from_u64(key.0) else { return };
         let followup = self.ops.borrow_mut().complete(key, outcome, more);
-        match followup {
-            Followup::Nothing => {}
-            Followup::Rearm(key, desc) => Handle(Rc::clone(self)).submit_as(key, Op::Recv { desc }),
-            Followup::CloseStray(desc) => Handle(Rc::clone(self)).close(desc, CloseHow::Reset),
-            Followup::Starve(key) => {
-                self.stats.borrow_mut().starved += 1;
-                self.starved.borrow_mut().push_back(key);
-            }
+        if !matches!(followup, Followup::Nothing) {
+            Handle(Rc::clone(self)).follow(followup);
         }
     }
 

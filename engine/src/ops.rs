@@ -65,6 +65,8 @@ pub(crate) enum Arm {
 struct Stream {
     desc: Desc,
     arm: Arm,
+    /// The reader is behind, so the receive was stopped; it is armed again when the reader has caught up.
+    full: bool,
     /// The oldest chunk inline: mostly there is at most one.
     first: Option<Chunk>,
     rest: Option<Box<VecDeque<Chunk>>>,
@@ -95,7 +97,13 @@ pub(crate) enum Followup {
     Starve(Key),
     /// Nobody wants this descriptor.
     CloseStray(Desc),
+    /// The reader is behind: stop receiving.
+    Cancel(Token),
 }
+
+/// Chunks that wait for a slow reader at most, before the receive is stopped. The kernel may deliver some more until it
+/// has stopped.
+pub const QUEUED_CHUNKS_MAX: usize = 16;
 
 /// All slots of a shard.
 #[derive(Default)]
@@ -114,7 +122,7 @@ impl Ops {
     }
 
     pub(crate) fn stream(&mut self, desc: Desc) -> Key {
-        let stream = Stream { desc, arm: Arm::Armed, first: None, rest: None, end: None, abandoned: false };
+        let stream = Stream { desc, arm: Arm::Armed, full: false, first: None, rest: None, end: None, abandoned: false };
         self.slots.insert(Slot { token: Token::NONE, waker: None, state: State::Stream(stream) })
     }
 
@@ -152,22 +160,37 @@ impl Ops {
         }
     }
 
-    pub(crate) fn poll_stream(&mut self, key: Key, context: &Context<'_>) -> Poll<Received> {
+    /// The next thing received, and the receive to submit again where the reader has just caught up.
+    pub(crate) fn poll_stream(&mut self, key: Key, context: &Context<'_>) -> (Poll<Received>, Followup) {
         let Some(Slot { waker, state: State::Stream(stream), .. }) = self.slots.get_mut(key) else {
             debug_assert!(false, "polled a receive that is none");
-            return Poll::Ready(Received::Failed(Errno::CANCELED));
+            return (Poll::Ready(Received::Failed(Errno::CANCELED)), Followup::Nothing);
         };
         if let Some(chunk) = stream.pop() {
-            return Poll::Ready(Received::Data(chunk));
+            let followup = if stream.full && stream.first.is_none() { self.resume(key) } else { Followup::Nothing };
+            return (Poll::Ready(Received::Data(chunk)), followup);
         }
-        match stream.end {
+        let poll = match stream.end {
             Some(End::Eof) => Poll::Ready(Received::Eof),
             Some(End::Failed(errno)) => Poll::Ready(Received::Failed(errno)),
             None => {
                 register(waker, context);
                 Poll::Pending
             }
+        };
+        (poll, Followup::Nothing)
+    }
+
+    /// Ready when the stream has failed, whatever is still to be read before that.
+    pub(crate) fn poll_broken(&mut self, key: Key, context: &Context<'_>) -> Poll<Errno> {
+        let Some(Slot { waker, state: State::Stream(stream), .. }) = self.slots.get_mut(key) else {
+            return Poll::Pending;
+        };
+        if let Some(End::Failed(errno)) = stream.end {
+            return Poll::Ready(errno);
         }
+        register(waker, context);
+        Poll::Pending
     }
 
     /// The reader wants no more for now. Returns what to cancel.
@@ -195,6 +218,7 @@ impl Ops {
         let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get_mut(key) else {
             return Followup::Nothing;
         };
+        stream.full = false;
         match stream.arm {
             Arm::Paused => {
                 stream.arm = Arm::Armed;
@@ -260,7 +284,12 @@ impl Ops {
         };
         match &mut slot.state {
             State::Stream(stream) => {
-                let followup = stream.file(key, outcome, more);
+                let mut followup = stream.file(key, outcome, more);
+                if stream.is_overfull() {
+                    stream.full = true;
+                    stream.arm = Arm::Stopping { resume: false };
+                    followup = Followup::Cancel(slot.token);
+                }
                 if stream.abandoned {
                     stream.drop_chunks();
                     if !more {
@@ -307,6 +336,11 @@ impl Stream {
         } else {
             self.rest.get_or_insert_default().push_back(chunk);
         }
+    }
+
+    /// Still receiving although the reader is far behind.
+    fn is_overfull(&self) -> bool {
+        self.arm == Arm::Armed && self.rest.as_ref().is_some_and(|rest| rest.len() + 1 >= QUEUED_CHUNKS_MAX)
     }
 
     fn drop_chunks(&mut self) {

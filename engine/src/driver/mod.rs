@@ -156,6 +156,22 @@ impl Errno {
         self == Self::CONN_RESET || self == Self::BROKEN_PIPE
     }
 
+    /// An accept failed because its one connection was gone already, as accept(2) reports it on Linux.
+    pub fn concerns_one_connection(self) -> bool {
+        matches!(
+            self.0,
+            libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+        )
+    }
+
     /// The machine or our limits are short of something (descriptors, memory); waiting may help.
     pub fn is_exhaustion(self) -> bool {
         matches!(self.0, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)

@@ -54,7 +54,7 @@ impl Listener {
 
     /// The next connection, or an error that concerns one connection only (it went away before it was accepted).
     ///
-    /// When descriptors or memory run out, accepting rests for a moment and goes on; nothing spins, nothing is
+    /// When descriptors or memory run out, or the listener itself is broken, accepting rests for a moment and goes on; nothing spins, nothing is
     /// reported but the counter.
     pub fn poll_accept(&mut self, context: &Context<'_>) -> Poll<Result<Accepted, Errno>> {
         if let Some(until) = self.resting {
@@ -67,7 +67,7 @@ impl Listener {
         self.arm();
         loop {
             match self.poll_in_flight(context) {
-                Poll::Ready(Err(errno)) if errno.is_exhaustion() => {
+                Poll::Ready(Err(errno)) if !errno.concerns_one_connection() => {
                     if self.resting.is_none() {
                         self.handle.count(|s| s.accept_pauses += 1);
                         let until = self.handle.now() + REST;

@@ -4,7 +4,7 @@ use crate::{
     buf::Buffer,
     core::Handle,
     driver::{CloseHow, Desc, Errno, Op, Outcome, StreamOptions, Target},
-    ops::{Followup, Received},
+    ops::Received,
     slab::Key,
 };
 use std::{
@@ -49,7 +49,18 @@ impl Socket {
             Some(key) => key,
             None => self.arm(),
         };
-        self.handle.0.ops.borrow_mut().poll_stream(key, context)
+        let (received, followup) = self.handle.0.ops.borrow_mut().poll_stream(key, context);
+        self.handle.follow(followup);
+        received
+    }
+
+    /// Ready when the peer has reset the connection, while nobody reads yet: what has come waits.
+    pub fn poll_broken(&mut self, context: &Context<'_>) -> Poll<Errno> {
+        let key = match self.recv {
+            Some(key) => key,
+            None => self.arm(),
+        };
+        self.handle.0.ops.borrow_mut().poll_broken(key, context)
     }
 
     fn arm(&mut self) -> Key {
@@ -77,9 +88,7 @@ impl Socket {
     pub fn resume_recv(&mut self) {
         let Some(key) = self.recv else { return };
         let followup = self.handle.0.ops.borrow_mut().resume(key);
-        if let Followup::Rearm(key, desc) = followup {
-            self.handle.submit_as(key, Op::Recv { desc });
-        }
+        self.handle.follow(followup);
     }
 
     pub fn recv_is_paused(&self) -> bool {
