@@ -1,1 +1,6 @@
+mod bitset;
+pub mod buf;
+pub mod clock;
+pub mod rng;
+pub mod slab;
 pub mod stats;
