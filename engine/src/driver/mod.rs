@@ -18,6 +18,9 @@
 //! 5. A result that is a resource is an owning value in the [`Outcome`]; who drops it gives it back, except for a
 //!    [`Desc`], which its receiver must close with [`Op::Close`].
 
+pub(crate) mod addr;
+pub mod uring;
+
 use crate::{buf::Buffer, clock::Timestamp};
 use std::{
     io,
@@ -40,6 +43,24 @@ pub struct OpKey(pub(crate) u64);
 /// The driver's own name of an operation in flight, for [`Driver::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token(pub(crate) u64);
+
+impl OpKey {
+    /// Of a driver's own operations, which nobody waits for.
+    pub(crate) const INTERNAL: Self = Self(u64::MAX);
+
+    pub(crate) fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+impl Token {
+    /// Of an operation that was over before it began: there is nothing to cancel.
+    pub(crate) const NONE: Self = Self(u64::MAX);
+}
 
 /// What can be asked of the kernel.
 #[derive(Debug)]
@@ -152,6 +173,12 @@ impl std::fmt::Display for Errno {
 
 impl std::error::Error for Errno {}
 
+impl From<Errno> for io::Error {
+    fn from(e: Errno) -> Self {
+        Self::from_raw_os_error(e.0)
+    }
+}
+
 impl From<io::Error> for Errno {
     fn from(e: io::Error) -> Self {
         Self(e.raw_os_error().unwrap_or(libc::EIO))
@@ -253,4 +280,7 @@ pub trait Driver {
     /// Operations whose last completion is not delivered yet, the driver's own included. A shard ends by cancelling
     /// all of its operations and turning until this is zero.
     fn in_flight(&self) -> usize;
+
+    /// Give back memory that a burst has left behind.
+    fn shrink(&mut self) {}
 }
