@@ -19,6 +19,9 @@
 //!    [`Desc`], which its receiver must close with [`Op::Close`].
 
 pub(crate) mod addr;
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod epoll;
 pub mod uring;
 
 use crate::{buf::Buffer, clock::Timestamp};
