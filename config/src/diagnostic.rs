@@ -2,7 +2,7 @@
 //!
 //! A diagnostic carries its parts as fields, for machines, and renders itself as plain text the way rustc does.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 /// How many diagnostics a report keeps. Whoever has more has one cause, and sees it in the first ones.
 pub const DIAGNOSTICS_MAX: usize = 50;
@@ -52,15 +52,7 @@ pub struct Snippet {
 impl Diagnostic {
     /// A finding about a source as a whole: no line, no snippet.
     pub fn about(severity: Severity, file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            severity,
-            file: file.into(),
-            line: 0,
-            column: 0,
-            message: message.into(),
-            snippet: None,
-            help: None,
-        }
+        Self { severity, file: file.into(), line: 0, column: 0, message: message.into(), snippet: None, help: None }
     }
 
     #[must_use]
@@ -77,11 +69,7 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     /// Ends without a newline.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = if self.line == 0 {
-            String::new()
-        } else {
-            self.line.to_string()
-        };
+        let number = if self.line == 0 { String::new() } else { self.line.to_string() };
         let margin = " ".repeat(number.len());
         writeln!(f, "{}: {}", self.severity, self.message)?;
         write!(f, "{margin}--> {}", self.file)?;
@@ -90,17 +78,73 @@ impl fmt::Display for Diagnostic {
         }
         if let Some(snippet) = &self.snippet {
             let (blank, underline) = (" ".repeat(snippet.start), "^".repeat(snippet.length));
-            write!(
-                f,
-                "\n{margin} |\n{number} | {}\n{margin} | {blank}{underline}",
-                snippet.text
-            )?;
+            write!(f, "\n{margin} |\n{number} | {}\n{margin} | {blank}{underline}", snippet.text)?;
         }
         if let Some(help) = &self.help {
             write!(f, "\n{margin} = help: {help}")?;
         }
         Ok(())
     }
+}
+
+/// What is wrong with one value, said before anybody knows where the value stood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub message: String,
+    pub help: Option<String>,
+    /// The bytes of the value that are meant; `None` for all of it.
+    pub at: Option<Range<usize>>,
+}
+
+impl Fault {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, at: None }
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    #[must_use]
+    pub fn at(mut self, range: Range<usize>) -> Self {
+        self.at = Some(range);
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.help {
+            Some(help) => write!(f, " ({help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Text of the user inside a message: in backticks, short, and unable to steer a terminal.
+pub(crate) fn quoted(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut out = String::from("`");
+    for (count, c) in text.chars().enumerate() {
+        if count == CHARS_MAX {
+            out.push('…');
+            break;
+        }
+        if is_invisible(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out.push('`');
+    out
+}
+
+/// Characters that would move the cursor, hide, or reverse the direction of what follows.
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Why a configuration was refused: at least one error, and the warnings that came along, in the order of the file.
@@ -113,17 +157,11 @@ pub struct Report {
 
 impl Report {
     pub fn one(diagnostic: Diagnostic) -> Self {
-        Self {
-            diagnostics: vec![diagnostic],
-            omitted: 0,
-        }
+        Self { diagnostics: vec![diagnostic], omitted: 0 }
     }
 
     pub fn count(&self, severity: Severity) -> usize {
-        self.diagnostics
-            .iter()
-            .filter(|d| d.severity == severity)
-            .count()
+        self.diagnostics.iter().filter(|d| d.severity == severity).count()
     }
 }
 

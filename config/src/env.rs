@@ -29,20 +29,12 @@ impl Env for ProcessEnv {
 
     fn vars(&self) -> Vec<(String, String)> {
         // `env::vars` would panic on a variable that is not Unicode, even one that has nothing to do with us.
-        env::vars_os()
-            .map(|(k, v)| {
-                (
-                    k.to_string_lossy().into_owned(),
-                    v.to_string_lossy().into_owned(),
-                )
-            })
-            .collect()
+        env::vars_os().map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned())).collect()
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
         let bytes = crate::file::read_bounded(path, INCLUDED_BYTES_MAX)?;
-        String::from_utf8(bytes)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+        String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
     }
 }
 

@@ -4,10 +4,15 @@
 //! into a [`Report`](diagnostic::Report) of everything that is wrong at once.
 #![forbid(unsafe_code)]
 
+mod address;
+pub mod cores;
 pub mod diagnostic;
 pub mod effective;
 pub mod embedded;
 pub mod env;
 pub mod file;
+pub mod keys;
 pub mod model;
 pub mod provenance;
+mod suggest;
+pub mod units;

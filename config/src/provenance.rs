@@ -34,10 +34,7 @@ pub struct Provenance {
 
 impl Provenance {
     pub fn new(file: impl Into<String>) -> Self {
-        Self {
-            file: file.into(),
-            origins: BTreeMap::new(),
-        }
+        Self { file: file.into(), origins: BTreeMap::new() }
     }
 
     /// A path nobody set is a default.
@@ -46,9 +43,7 @@ impl Provenance {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Origin)> {
-        self.origins
-            .iter()
-            .map(|(path, origin)| (path.as_str(), origin))
+        self.origins.iter().map(|(path, origin)| (path.as_str(), origin))
     }
 
     pub(crate) fn set(&mut self, path: String, origin: Origin) {
