@@ -1,0 +1,301 @@
+//! The seam between a shard and the kernel: operations go in, completions come out.
+//!
+//! Three implementations, one contract, the same tests over all three:
+//!
+//! * `uring`: the product. One ring a shard (more when its descriptor table is full).
+//! * `epoll`: where io_uring is forbidden, and the control in comparisons. Readiness is turned into completions.
+//! * `sim`: virtual time, in-memory sockets, seeded faults, and replay of completions recorded from real kernels.
+//!
+//! The contract:
+//!
+//! 1. Whatever an operation needs (buffer, address, descriptor) is *moved* into the driver by [`Driver::submit`] and
+//!    moved back by a completion. Nobody else can touch it meanwhile, so nothing lent to the kernel can be freed or
+//!    reused early, whatever becomes of the future that asked for it.
+//! 2. Every operation gets exactly one *last* completion (`more == false`), cancelled or not. Only [`Op::Recv`] may get
+//!    others before it.
+//! 3. A completion is delivered by [`Driver::turn`] and by nothing else; `submit` and `cancel` never call back.
+//! 4. Completions of one operation come in order. Between operations there is no promise.
+//! 5. A result that is a resource is an owning value in the [`Outcome`]; who drops it gives it back, except for a
+//!    [`Desc`], which its receiver must close with [`Op::Close`].
+
+pub(crate) mod addr;
+pub mod uring;
+
+use crate::{buf::Buffer, clock::Timestamp};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{OwnedFd, RawFd},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Names an open socket within one shard's driver; what the number means is the driver's own affair.
+///
+/// Not an owner: it is `Copy`, and [`Op::Close`] ends it. [`crate::net::Socket`] is the owner above this seam.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Desc(pub(crate) u32);
+
+/// Names an operation for its submitter; comes back in each of its completions. Opaque to drivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OpKey(pub(crate) u64);
+
+/// The driver's own name of an operation in flight, for [`Driver::cancel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub(crate) u64);
+
+impl OpKey {
+    /// Of a driver's own operations, which nobody waits for.
+    pub(crate) const INTERNAL: Self = Self(u64::MAX);
+
+    pub(crate) fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+impl Token {
+    /// Of an operation that was over before it began: there is nothing to cancel.
+    pub(crate) const NONE: Self = Self(u64::MAX);
+}
+
+/// What can be asked of the kernel.
+#[derive(Debug)]
+pub enum Op {
+    /// Take one connection from a listener. Completes with [`Outcome::Accepted`].
+    Accept { listener: Desc },
+    /// Open a socket, set its options, connect it. Completes with [`Outcome::Connected`]; on error nothing stays open.
+    Connect { to: Target, options: StreamOptions },
+    /// Receive until told to stop: a completion for every buffer filled ([`Outcome::Received`], `more` mostly true),
+    /// then a last one: [`Outcome::Eof`], an error, ECANCELED, ENOBUFS when the pool is empty, or simply a
+    /// `Received` without `more`, after which the submitter re-arms.
+    Recv { desc: Desc },
+    /// Send `buffer[from..to]`. Completes with [`Outcome::Sent`], which may be short, or [`Outcome::SendFailed`].
+    /// Both give the buffer back.
+    Send { desc: Desc, buffer: Buffer, from: u32, to: u32 },
+    /// Close the write half: the peer sees the end of the stream after all bytes sent before.
+    Shutdown { desc: Desc },
+    /// Let go of a descriptor. Operations in flight on it must have been cancelled before (their last completions may
+    /// still be out). Completes with [`Outcome::Done`], errors included: nothing can be done about them.
+    Close { desc: Desc, how: CloseHow },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseHow {
+    /// FIN after what is queued for sending.
+    Graceful,
+    /// RST at once (SO_LINGER of zero): how a reset of one side is passed on to the other.
+    Reset,
+}
+
+/// Where to connect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// To an address, and from a certain one if `from` is given (port 0: any).
+    Ip {
+        to: SocketAddr,
+        from: Option<IpAddr>,
+    },
+    Unix(PathBuf),
+}
+
+/// Options of a new TCP stream; a unix socket has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct StreamOptions {
+    pub nodelay: bool,
+    /// Idle time before the first keep-alive probe, in whole seconds, at least one.
+    pub keepalive: Option<Duration>,
+}
+
+/// The address of an accepted peer, in the 20 bytes that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    V4([u8; 4], u16),
+    V6([u8; 16], u16),
+    /// A unix socket's peer has no name worth keeping.
+    Unix,
+}
+
+impl Peer {
+    pub fn socket_addr(self) -> Option<SocketAddr> {
+        match self {
+            Self::V4(ip, port) => Some((IpAddr::from(ip), port).into()),
+            Self::V6(ip, port) => Some((IpAddr::from(ip).to_canonical(), port).into()),
+            Self::Unix => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(a: SocketAddr) -> Self {
+        match a.ip() {
+            IpAddr::V4(ip) => Self::V4(ip.octets(), a.port()),
+            IpAddr::V6(ip) => Self::V6(ip.octets(), a.port()),
+        }
+    }
+}
+
+/// An errno, as small as it is. Words are added where it is reported.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    pub const CANCELED: Self = Self(libc::ECANCELED);
+    pub const NO_BUFFERS: Self = Self(libc::ENOBUFS);
+    pub const CONN_RESET: Self = Self(libc::ECONNRESET);
+    pub const CONN_REFUSED: Self = Self(libc::ECONNREFUSED);
+    pub const BROKEN_PIPE: Self = Self(libc::EPIPE);
+    pub const TOO_MANY_FILES: Self = Self(libc::EMFILE);
+    pub const TIMED_OUT: Self = Self(libc::ETIMEDOUT);
+
+    /// The peer has torn the connection down: later bytes cannot arrive and a FIN would be a lie.
+    pub fn is_reset(self) -> bool {
+        self == Self::CONN_RESET || self == Self::BROKEN_PIPE
+    }
+
+    /// The machine or our limits are short of something (descriptors, memory); waiting may help.
+    pub fn is_exhaustion(self) -> bool {
+        matches!(self.0, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+    }
+}
+
+impl std::fmt::Debug for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", io::Error::from_raw_os_error(self.0))
+    }
+}
+
+impl std::fmt::Display for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", io::Error::from_raw_os_error(self.0))
+    }
+}
+
+impl std::error::Error for Errno {}
+
+impl From<Errno> for io::Error {
+    fn from(e: Errno) -> Self {
+        Self::from_raw_os_error(e.0)
+    }
+}
+
+impl From<io::Error> for Errno {
+    fn from(e: io::Error) -> Self {
+        Self(e.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+/// What became of an operation, with everything it yields or gives back.
+#[derive(Debug)]
+pub enum Outcome {
+    Accepted {
+        desc: Desc,
+        peer: Peer,
+    },
+    Connected(Desc),
+    /// `buffer[..len]` is what came, never empty.
+    Received {
+        buffer: Buffer,
+        len: u32,
+    },
+    /// The peer closed its write half. Always last.
+    Eof,
+    Sent {
+        buffer: Buffer,
+        sent: u32,
+    },
+    SendFailed {
+        buffer: Buffer,
+        errno: Errno,
+    },
+    Done,
+    Failed(Errno),
+}
+
+/// One event of one operation.
+#[derive(Debug)]
+pub struct Completion {
+    pub key: OpKey,
+    pub outcome: Outcome,
+    /// More completions of this operation will follow.
+    pub more: bool,
+}
+
+/// How long a turn may block for its first completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all: tasks are ready to run.
+    No,
+    /// Until a completion, the wake descriptor, or this moment.
+    Until(Timestamp),
+    /// Until a completion or the wake descriptor.
+    Forever,
+}
+
+/// What a turn brought besides completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The one clock reading of the turn, taken after the wait.
+    pub now: Timestamp,
+    /// The wake descriptor is readable: somebody has written to the mailbox.
+    pub woken: bool,
+}
+
+/// How a driver introduces itself: in the banner, in a metric, in `status`.
+#[derive(Clone, Debug, Default)]
+pub struct DriverInfo {
+    pub name: &'static str,
+    /// Optional features in use, in a fixed order.
+    pub features: Vec<&'static str>,
+}
+
+/// Counters that only the driver knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DriverCounters {
+    pub descriptors: u64,
+    pub cq_overflows: u64,
+    pub min_wait_turns: u64,
+    /// Small buffers lent to the kernel's receive ring.
+    pub ring_buffers: u64,
+}
+
+/// See the module's contract.
+pub trait Driver {
+    fn info(&self) -> DriverInfo;
+
+    fn counters(&self) -> DriverCounters;
+
+    /// The moment now. Reads the clock; only for what happens outside turns.
+    fn now(&self) -> Timestamp;
+
+    /// Take over a listening socket, bound and listening.
+    ///
+    /// # Errors
+    /// Those of registering it.
+    fn adopt_listener(&mut self, fd: OwnedFd) -> io::Result<Desc>;
+
+    /// The descriptor (an eventfd) whose readability a turn reports as `woken` until somebody has read it.
+    fn watch_wake(&mut self, fd: RawFd);
+
+    /// Start an operation. Never fails here: what is wrong comes as a completion.
+    fn submit(&mut self, key: OpKey, op: Op) -> Token;
+
+    /// Ask for an operation's end. Its last completion still comes: ECANCELED, or what it had come to before.
+    fn cancel(&mut self, token: Token);
+
+    /// Hand what was submitted to the kernel, wait as told, append all completions there are to `out`.
+    ///
+    /// # Errors
+    /// Only when the driver itself is broken; the shard then ends.
+    fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<Turn>;
+
+    /// Operations whose last completion is not delivered yet, the driver's own included. A shard ends by cancelling
+    /// all of its operations and turning until this is zero.
+    fn in_flight(&self) -> usize;
+
+    /// Give back memory that a burst has left behind.
+    fn shrink(&mut self) {}
+}

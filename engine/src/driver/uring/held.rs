@@ -1,0 +1,84 @@
+//! What operations in flight hold: the kernel's memory, until the last completion.
+
+use crate::{
+    buf::Buffer,
+    driver::{Desc, OpKey, addr::AddrBuf},
+    slab::{Key, Slab},
+};
+
+/// An operation whose memory or descriptor the driver keeps.
+pub(super) struct Held {
+    pub(super) key: OpKey,
+    pub(super) what: What,
+}
+
+pub(super) enum What {
+    /// `slot`: where the descriptor will be; `None` with real descriptors.
+    Accept {
+        slot: Option<u32>,
+        addr: Box<AddrBuf>,
+    },
+    /// The socket exists; connecting may fail, then it is closed.
+    Connect {
+        desc: Desc,
+        _addr: Box<AddrBuf>,
+    },
+    Send {
+        buffer: Buffer,
+    },
+    /// The direct descriptor is being installed, to be shut down by shutdown(2).
+    Shutdown {
+        desc: Desc,
+    },
+    /// The same, by the ring, which takes a worker thread: where no descriptor was left to install to.
+    ShutdownByRing,
+    Close {
+        desc: Desc,
+    },
+}
+
+/// All of them, and the address buffers waiting for their next use.
+pub(super) struct HeldTable {
+    table: Slab<Held>,
+    spare_addrs: Vec<Box<AddrBuf>>,
+}
+
+/// Address buffers kept for reuse; accepts in flight of one shard are not many more.
+const SPARE_ADDRS_MAX: usize = 64;
+
+impl HeldTable {
+    pub(super) fn new() -> Self {
+        Self { table: Slab::new(), spare_addrs: Vec::new() }
+    }
+
+    pub(super) fn insert(&mut self, key: OpKey, what: What) -> Key {
+        self.table.insert(Held { key, what })
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Held> {
+        self.table.get_mut(key)
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<Held> {
+        self.table.remove(key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.table.shrink();
+    }
+
+    pub(super) fn take_addr(&mut self) -> Box<AddrBuf> {
+        self.spare_addrs.pop().unwrap_or_else(|| Box::new(AddrBuf::empty()))
+    }
+
+    pub(super) fn give_addr(&mut self, mut addr: Box<AddrBuf>) {
+        if self.spare_addrs.len() < SPARE_ADDRS_MAX {
+            addr.reset();
+            self.spare_addrs.push(addr);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Can this process use io_uring? Found by moving bytes through a ring, not by asking for versions: a container's
+//! seccomp filter, a sysctl or a limit may forbid what the kernel offers.
+
+use super::{
+    Feature, Features,
+    lane::{Lane, build_ring},
+};
+use crate::{
+    buf::{BufferPool, Sizes},
+    driver::Errno,
+};
+use io_uring::{cqueue, opcode, types};
+use std::{
+    fmt,
+    io::{self, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+};
+
+/// Why io_uring is not used, with the step that failed.
+#[derive(Debug)]
+pub struct Unavailable {
+    step: &'static str,
+    error: io::Error,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hint = match self.error.raw_os_error() {
+            Some(libc::EPERM) => "; forbidden here by a seccomp filter or kernel.io_uring_disabled",
+            Some(libc::ENOSYS) => "; the kernel has no io_uring, or a seccomp filter hides it",
+            Some(libc::EINVAL) => "; the kernel is older than 6.1",
+            Some(libc::ENOMEM) => "; the limit of locked memory (ulimit -l) is too low",
+            _ => "",
+        };
+        write!(f, "{} failed: {}{hint}", self.step, self.error)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+fn step<T>(step: &'static str, result: io::Result<T>) -> Result<T, Unavailable> {
+    result.map_err(|error| Unavailable { step, error })
+}
+
+/// What the running kernel offers to this process.
+///
+/// # Errors
+/// Where the floor (Linux 6.1 with everything permitted) is not reached.
+pub fn probe() -> Result<Features, Unavailable> {
+    let (ring, no_sqarray) = step("setting up a ring", build_ring(true, 8, 16))?;
+    let setsockopt = has_setsockopt(ring);
+    let (ring, _) = step("setting up a ring", build_ring(no_sqarray, 8, 16))?;
+    let features = step("asking for its operations", Features::of(&ring, no_sqarray, setsockopt))?;
+    drop(ring);
+    step("receiving through a ring", receive_once(features))?;
+    Ok(features)
+}
+
+/// Set an option through a ring of its own: kernels before 6.7 refuse the command.
+fn has_setsockopt(mut ring: io_uring::IoUring) -> bool {
+    static ONE: i32 = 1;
+    let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", 0)) else { return false };
+    let entry = opcode::SetSockOpt::new(
+        types::Fd(listener.as_raw_fd()),
+        libc::IPPROTO_TCP as u32,
+        libc::TCP_NODELAY as u32,
+        std::ptr::from_ref(&ONE).cast(),
+        size_of::<i32>() as u32,
+    )
+    .build();
+    // SAFETY: the option's value is static.
+    let pushed = unsafe { ring.submission().push(&entry) };
+    pushed.is_ok() && ring.submit_and_wait(1).is_ok() && ring.completion().next().is_some_and(|c| c.result() == 0)
+}
+
+/// One multishot receive from a socket pair into a provided buffer, as every connection will do.
+fn receive_once(features: Features) -> io::Result<()> {
+    const WORD: &[u8] = b"balance";
+    let pool = BufferPool::new(Sizes::default(), crate::buf::Budget::new(u64::MAX));
+    let mut lane = Lane::open(features.without(Feature::Direct), pool, 16)?;
+    let (mut theirs, ours) = UnixStream::pair()?;
+    theirs.write_all(WORD)?;
+    let entry = opcode::RecvMulti::new(types::Fd(ours.as_raw_fd()), lane.bufs.group()).build();
+    lane.push(&entry).map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
+    lane.enter_wait(None, false)?;
+    let got = lane.ring.completion().next().ok_or_else(|| io::Error::other("no completion"))?;
+    if got.result() < 0 {
+        return Err(io::Error::from_raw_os_error(-got.result()));
+    }
+    let buffer = cqueue::buffer_select(got.flags()).and_then(|id| lane.bufs.take(id));
+    let received = buffer.as_deref().and_then(|b| b.get(..got.result() as usize));
+    // The receive is still armed; it must end before its buffers are freed.
+    theirs.shutdown(std::net::Shutdown::Both)?;
+    drop(theirs);
+    while lane.ring.completion().next().is_none() {
+        lane.enter_wait(None, false)?;
+    }
+    if received == Some(WORD) { Ok(()) } else { Err(io::Error::from(Errno(libc::EIO))) }
+}

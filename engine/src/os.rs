@@ -1,0 +1,34 @@
+//! Limits of the process.
+
+/// How many descriptors this process may have open.
+pub fn nofile_limit() -> u64 {
+    limits().map_or(1024, |l| l.rlim_cur)
+}
+
+/// Raise the soft limit of open descriptors to the hard one, and that if we may. Returns the limit in force.
+pub fn raise_nofile() -> u64 {
+    if let Some(mut limit) = limits()
+        && limit.rlim_cur < limit.rlim_max
+    {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: setrlimit reads the struct that it is given. A refusal leaves the limit as it was.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
+    nofile_limit()
+}
+
+/// Give memory that the allocator holds free back to the system, after a burst.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim has no preconditions and is thread safe.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+fn limits() -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit writes the struct that it is given.
+    let ok = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    ok.then_some(limit)
+}
