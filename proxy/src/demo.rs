@@ -52,10 +52,7 @@ fn bind(count: usize) -> io::Result<Vec<std::net::TcpListener>> {
         .collect()
 }
 
-async fn serve(
-    pages: Vec<std::net::TcpListener>,
-    echoes: Vec<std::net::TcpListener>,
-) -> io::Result<()> {
+async fn serve(pages: Vec<std::net::TcpListener>, echoes: Vec<std::net::TcpListener>) -> io::Result<()> {
     for (index, socket) in pages.into_iter().enumerate() {
         let who = Who { number: index + 1, address: socket.local_addr()? };
         let router = Router::new().fallback(page).with_state(who);

@@ -69,9 +69,7 @@ pub(crate) fn start(settings: Logging) -> Result<Log, String> {
 fn lines(format: LogFormat, writer: BoxMakeWriter) -> Box<dyn Layer<Registry> + Send + Sync> {
     match format {
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
-        LogFormat::Text => {
-            fmt::layer().with_ansi(colours()).with_target(false).with_writer(writer).boxed()
-        }
+        LogFormat::Text => fmt::layer().with_ansi(colours()).with_target(false).with_writer(writer).boxed(),
     }
 }
 

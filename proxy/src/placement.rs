@@ -13,14 +13,9 @@ pub(crate) fn place(runtime: &Runtime) -> Result<Vec<Option<u16>>, String> {
         Cores::Auto => (0..available).collect(),
         Cores::List(list) => list.clone(),
     };
-    let missing: Vec<String> =
-        cores.iter().filter(|c| **c >= available).map(ToString::to_string).collect();
+    let missing: Vec<String> = cores.iter().filter(|c| **c >= available).map(ToString::to_string).collect();
     if !missing.is_empty() {
-        return Err(format!(
-            "core {} is not there: this process may use 0-{}",
-            missing.join(", "),
-            available - 1
-        ));
+        return Err(format!("core {} is not there: this process may use 0-{}", missing.join(", "), available - 1));
     }
     let per_core = usize::from(runtime.shards_per_core.max(1));
     Ok(cores.into_iter().flat_map(|c| std::iter::repeat_n(Some(c), per_core)).collect())

@@ -25,9 +25,15 @@ pub(crate) trait Source: Send + Sync {
 pub(crate) enum Origin {
     File(PathBuf),
     /// `--listen` and `--to`.
-    Quick { listen: Vec<String>, to: Vec<String> },
+    Quick {
+        listen: Vec<String>,
+        to: Vec<String>,
+    },
     /// The embedded example, whose backends this process runs itself.
-    Demo { pages: Vec<SocketAddr>, echo: Vec<SocketAddr> },
+    Demo {
+        pages: Vec<SocketAddr>,
+        echo: Vec<SocketAddr>,
+    },
 }
 
 /// An [`Origin`] with the flags that override single keys.

@@ -77,20 +77,16 @@ impl Surroundings {
         if !place.private {
             return true;
         }
-        fs::symlink_metadata(&place.directory).is_ok_and(|meta| {
-            meta.is_dir() && meta.uid() == self.uid && meta.permissions().mode() & 0o077 == 0
-        })
+        fs::symlink_metadata(&place.directory)
+            .is_ok_and(|meta| meta.is_dir() && meta.uid() == self.uid && meta.permissions().mode() & 0o077 == 0)
     }
 }
 
 /// The socket of a running process; where it would be first, when there is none.
 pub(crate) fn find(surroundings: &Surroundings) -> PathBuf {
     let places = surroundings.places();
-    let there = places
-        .iter()
-        .filter(|p| surroundings.trusts(p))
-        .map(|p| p.directory.join(SOCKET))
-        .find(|path| path.exists());
+    let there =
+        places.iter().filter(|p| surroundings.trusts(p)).map(|p| p.directory.join(SOCKET)).find(|path| path.exists());
     there.unwrap_or_else(|| places[0].directory.join(SOCKET))
 }
 

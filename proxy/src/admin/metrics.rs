@@ -116,30 +116,15 @@ struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     /// `name` goes without `_total`, which the encoder adds.
-    fn counter(
-        &mut self,
-        name: &str,
-        help: &str,
-        rows: impl IntoIterator<Item = (Labels, u64)>,
-    ) -> fmt::Result {
+    fn counter(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
         self.family(name, help, rows.into_iter().map(|(l, v)| (l, ConstCounter::new(v))))
     }
 
-    fn gauge(
-        &mut self,
-        name: &str,
-        help: &str,
-        rows: impl IntoIterator<Item = (Labels, u64)>,
-    ) -> fmt::Result {
+    fn gauge(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
         self.family(name, help, rows.into_iter().map(|(l, v)| (l, ConstGauge::new(v))))
     }
 
-    fn seconds(
-        &mut self,
-        name: &str,
-        help: &str,
-        rows: impl IntoIterator<Item = (Labels, Duration)>,
-    ) -> fmt::Result {
+    fn seconds(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels, Duration)>) -> fmt::Result {
         let rows = rows.into_iter().map(|(l, v)| (l, ConstGauge::new(v.as_secs_f64())));
         self.family(name, help, rows)
     }
@@ -187,11 +172,7 @@ impl Scrape {
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
         let build = vec![("version", crate::cli::VERSION.to_owned())];
         page.gauge("balance_build_info", "The version that runs", [(build, 1)])?;
-        page.seconds(
-            "balance_uptime_seconds",
-            "Time since the start of the process",
-            [(Labels::new(), self.uptime)],
-        )?;
+        page.seconds("balance_uptime_seconds", "Time since the start of the process", [(Labels::new(), self.uptime)])?;
         if let Some(bytes) = self.resident_bytes {
             page.gauge("balance_process_resident_bytes", "Resident memory of the process", alone(bytes))?;
         }
@@ -212,10 +193,7 @@ impl Scrape {
         let ok = u64::from(self.reloads.last_applied);
         page.gauge("balance_config_last_reload_success", help, alone(ok))?;
         let result = |name: &str| vec![("result", name.to_owned())];
-        let rows = [
-            (result("applied"), self.reloads.applied),
-            (result("refused"), self.reloads.refused),
-        ];
+        let rows = [(result("applied"), self.reloads.applied), (result("refused"), self.reloads.refused)];
         page.counter("balance_config_reloads", "Reloads since the start, by result", rows)?;
         let help = "Changed settings that wait for a restart";
         page.gauge("balance_config_needs_restart", help, alone(self.needs_restart as u64))
@@ -223,11 +201,8 @@ impl Scrape {
 
     fn shards(&self, page: &mut Page<'_>) -> fmt::Result {
         let drivers = self.shards.iter().map(|s| {
-            let labels = vec![
-                ("shard", s.name.clone()),
-                ("driver", s.driver.to_owned()),
-                ("features", s.features.clone()),
-            ];
+            let labels =
+                vec![("shard", s.name.clone()), ("driver", s.driver.to_owned()), ("features", s.features.clone())];
             (labels, 1)
         });
         page.gauge("balance_io_driver", "The driver of every shard and what it found in the kernel", drivers)?;
@@ -329,9 +304,7 @@ impl Scrape {
 
     fn endpoints(&self, page: &mut Page<'_>) -> fmt::Result {
         let labels = |e: &EndpointStatus| vec![("cluster", e.cluster.clone()), ("endpoint", e.address.clone())];
-        let each = |value: fn(&EndpointStatus) -> u64| {
-            self.endpoints.iter().map(move |e| (labels(e), value(e)))
-        };
+        let each = |value: fn(&EndpointStatus) -> u64| self.endpoints.iter().map(move |e| (labels(e), value(e)));
         let help = "Connections that the endpoint has now";
         page.gauge("balance_endpoint_connections_active", help, each(|e| e.active))?;
         page.counter("balance_endpoint_connects", "Connects that worked", each(|e| e.connects))?;
@@ -352,9 +325,7 @@ impl Scrape {
     }
 
     fn each<T>(&self, value: impl Fn(&ShardReport) -> T) -> impl Iterator<Item = (Labels, T)> {
-        self.shards.iter().filter_map(move |s| {
-            s.report.as_ref().map(|r| (vec![("shard", s.name.clone())], value(r)))
-        })
+        self.shards.iter().filter_map(move |s| s.report.as_ref().map(|r| (vec![("shard", s.name.clone())], value(r))))
     }
 
     fn each_with(

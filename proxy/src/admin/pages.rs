@@ -201,15 +201,12 @@ async fn drain(State(control): Shared, Query(pairs): Pairs) -> Response {
     let ordered = control.order_drain(deadline);
     let left = match control.phase() {
         Phase::Draining { deadline, .. } => deadline.saturating_duration_since(Instant::now()),
-        Phase::Starting | Phase::Running => deadline.unwrap_or_else(|| {
-            control.view().map_or_else(Default::default, |v| v.loaded.config.drain.deadline)
-        }),
+        Phase::Starting | Phase::Running => {
+            deadline.unwrap_or_else(|| control.view().map_or_else(Default::default, |v| v.loaded.config.drain.deadline))
+        }
     };
-    let (code, result) = if ordered {
-        (StatusCode::ACCEPTED, "draining")
-    } else {
-        (StatusCode::CONFLICT, "draining already")
-    };
+    let (code, result) =
+        if ordered { (StatusCode::ACCEPTED, "draining") } else { (StatusCode::CONFLICT, "draining already") };
     let answer = DrainAnswer { result: result.to_owned(), deadline_s: left.as_secs_f64() };
     (code, Json(answer)).into_response()
 }

@@ -82,14 +82,9 @@ mod tests {
 
     #[test]
     fn all_parameters_are_understood() {
-        let filter = check(&[
-            ("listener", "web"),
-            ("peer", "::1"),
-            ("state", "open"),
-            ("idle_min", "5s"),
-            ("limit", "7"),
-        ])
-        .unwrap();
+        let filter =
+            check(&[("listener", "web"), ("peer", "::1"), ("state", "open"), ("idle_min", "5s"), ("limit", "7")])
+                .unwrap();
         assert_eq!(filter.listener.as_deref(), Some("web"));
         assert_eq!(filter.peer, Some("::1".parse().unwrap()));
         assert_eq!(filter.idle_min, Some(Duration::from_secs(5)));
@@ -101,7 +96,9 @@ mod tests {
     fn mistakes_are_answered_with_what_is_allowed() {
         assert!(check(&[("listner", "web")]).unwrap_err().contains("idle_min"));
         assert!(check(&[("state", "opened")]).unwrap_err().contains("half_closed_upstream"));
-        for (name, value) in [("limit", "0"), ("limit", "x"), ("peer", "here"), ("idle_min", "5"), ("idle_min", "99999999999999999h")] {
+        for (name, value) in
+            [("limit", "0"), ("limit", "x"), ("peer", "here"), ("idle_min", "5"), ("idle_min", "99999999999999999h")]
+        {
             assert!(check(&[(name, value)]).is_err(), "{name}={value}");
         }
     }

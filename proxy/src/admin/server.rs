@@ -95,20 +95,14 @@ fn open_tcp(address: SocketAddr) -> io::Result<Endpoint> {
 fn open_unix(path: &Path) -> io::Result<Endpoint> {
     let (socket, file) = listen::bind_unix(path, Some(SOCKET_MODE), BACKLOG)?;
     let listener = UnixListener::from_std(std::os::fd::OwnedFd::from(socket).into())?;
-    Ok(Endpoint {
-        socket: Socket::Unix(listener),
-        address: Address::Unix(path.to_owned()),
-        path: Some(file),
-    })
+    Ok(Endpoint { socket: Socket::Unix(listener), address: Address::Unix(path.to_owned()), path: Some(file) })
 }
 
 /// The first place that can be had. Where another instance serves already, the socket gets a name of its own.
 fn open_default(surroundings: &Surroundings) -> io::Result<Endpoint> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for place in surroundings.places() {
-        let attempt = surroundings
-            .prepare(&place)
-            .and_then(|()| open_unix(&place.directory.join(SOCKET)));
+        let attempt = surroundings.prepare(&place).and_then(|()| open_unix(&place.directory.join(SOCKET)));
         match attempt {
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
                 let own = format!("admin-{}.sock", std::process::id());

@@ -118,9 +118,7 @@ fn seconds(time: Duration) -> f64 {
 
 fn drain_left(phase: Phase) -> Option<f64> {
     match phase {
-        Phase::Draining { deadline, .. } => {
-            Some(seconds(deadline.saturating_duration_since(Instant::now())))
-        }
+        Phase::Draining { deadline, .. } => Some(seconds(deadline.saturating_duration_since(Instant::now()))),
         Phase::Starting | Phase::Running => None,
     }
 }
@@ -225,8 +223,5 @@ pub(super) fn endings(reports: &[ShardReport]) -> Vec<EndingStatus> {
         let all = reports.iter().flat_map(|r| &r.endings);
         all.filter(|(r, _)| *r == reason).map(|(_, n)| n).sum()
     };
-    Reason::ALL
-        .iter()
-        .map(|r| EndingStatus { reason: r.as_str().to_owned(), count: count(*r) })
-        .collect()
+    Reason::ALL.iter().map(|r| EndingStatus { reason: r.as_str().to_owned(), count: count(*r) }).collect()
 }

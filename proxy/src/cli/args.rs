@@ -223,9 +223,7 @@ impl RunArgs {
     pub(super) fn origin(&self, env: &Environment) -> Result<Option<Origin>, Failure> {
         let quick = !self.listen.is_empty() || !self.to.is_empty();
         match (&self.config, quick) {
-            (Some(_), true) => {
-                Err(Failure::usage("--config and --listen/--to are two configurations; give one"))
-            }
+            (Some(_), true) => Err(Failure::usage("--config and --listen/--to are two configurations; give one")),
             (Some(path), false) => Ok(Some(Origin::File(path.clone()))),
             (None, true) => self.quick(env).map(Some),
             (None, false) => Ok(env.config.clone().map(Origin::File)),

@@ -27,12 +27,7 @@ pub(super) enum Strictness {
     Warnings,
 }
 
-pub(super) fn check(
-    args: &RunArgs,
-    env: &Environment,
-    format: Format,
-    strictness: Strictness,
-) -> Result<(), Failure> {
+pub(super) fn check(args: &RunArgs, env: &Environment, format: Format, strictness: Strictness) -> Result<(), Failure> {
     let chosen = chosen(args, env)?;
     let outcome = chosen.load();
     let (warnings, report) = match &outcome {
@@ -111,8 +106,7 @@ fn origins(loaded: &Loaded) -> String {
 
 fn chosen(args: &RunArgs, env: &Environment) -> Result<Chosen, Failure> {
     let origin: Option<Origin> = args.origin(env)?;
-    let origin = origin.ok_or_else(|| {
-        Failure::usage("no configuration is named: give --config FILE, or set BALANCE_CONFIG")
-    })?;
+    let origin =
+        origin.ok_or_else(|| Failure::usage("no configuration is named: give --config FILE, or set BALANCE_CONFIG"))?;
     Ok(Chosen { origin, overrides: args.overrides(env) })
 }

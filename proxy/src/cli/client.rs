@@ -78,8 +78,7 @@ async fn request<S>(stream: S, method: Method, path: &str) -> io::Result<Answer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -106,9 +105,8 @@ async fn read(body: impl Body<Data = Bytes, Error = hyper::Error>) -> io::Result
 
 fn address(at: &At, env: &Environment) -> Result<Address, Failure> {
     if let Some(text) = &at.admin {
-        return parse(text).ok_or_else(|| {
-            Failure::usage(format!("--admin: \"{text}\" is neither IP:PORT nor unix:/path"))
-        });
+        return parse(text)
+            .ok_or_else(|| Failure::usage(format!("--admin: \"{text}\" is neither IP:PORT nor unix:/path")));
     }
     let file = at.config.as_ref().or(env.config.as_ref());
     // A file that is broken must not keep `reload` from being told so by the proxy itself.

@@ -51,8 +51,8 @@ fn start(args: RunArgs, env: &Environment) -> Result<(), Failure> {
     let origin = match args.origin(env)? {
         Some(origin) => origin,
         None => {
-            let backends = demo::start()
-                .map_err(|e| Failure::runtime(format!("the demo backends cannot start: {e}")))?;
+            let backends =
+                demo::start().map_err(|e| Failure::runtime(format!("the demo backends cannot start: {e}")))?;
             Origin::Demo { pages: backends.pages, echo: backends.echoes }
         }
     };

@@ -77,14 +77,7 @@ const LISTENER_HEAD: &[&str] = &["LISTENER", "ADDRESS", "ACCEPTED", "ACTIVE", "U
 
 fn listener(l: &ListenerStatus) -> Vec<String> {
     let addresses = if l.addresses.is_empty() { "(removed)".to_owned() } else { l.addresses.join(" ") };
-    vec![
-        l.name.clone(),
-        addresses,
-        l.accepted.to_string(),
-        l.active.to_string(),
-        size(l.bytes_up),
-        size(l.bytes_down),
-    ]
+    vec![l.name.clone(), addresses, l.accepted.to_string(), l.active.to_string(), size(l.bytes_up), size(l.bytes_down)]
 }
 
 const ENDPOINT_HEAD: &[&str] =
@@ -176,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_stalled_shard_shows_no_old_numbers() {
-        let stalled = ShardStatus { state: "stalled".into(), driver: "uring".into(), accepted: 7, ..Default::default() };
+        let stalled =
+            ShardStatus { state: "stalled".into(), driver: "uring".into(), accepted: 7, ..Default::default() };
         let row = shard(&stalled);
         assert_eq!(row.len(), SHARD_HEAD.len());
         assert!(row[4..].iter().all(|cell| cell == "-"));

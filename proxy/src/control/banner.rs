@@ -13,8 +13,7 @@ pub(super) type Listening = (Arc<str>, Address);
 
 /// One line an address: `listening web 127.0.0.1:43211`. Scripts read them.
 pub(super) fn print_listening(opened: &[Listening]) {
-    let lines: String =
-        opened.iter().map(|(name, address)| format!("listening {name} {address}\n")).collect();
+    let lines: String = opened.iter().map(|(name, address)| format!("listening {name} {address}\n")).collect();
     print(&lines);
 }
 

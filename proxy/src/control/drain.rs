@@ -40,11 +40,7 @@ enum Outcome {
 ///
 /// # Errors
 /// A shard that did not leave.
-pub(crate) async fn drain(
-    control: &Control,
-    order: DrainOrder,
-    events: &mut Events,
-) -> Result<(), Failure> {
+pub(crate) async fn drain(control: &Control, order: DrainOrder, events: &mut Events) -> Result<(), Failure> {
     let (accept_until, deadline) = begin(control, order);
     let outcome = tokio::select! {
         outcome = wait_for_connections(control, accept_until, deadline) => outcome,

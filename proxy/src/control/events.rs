@@ -72,11 +72,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    pub(crate) fn new(
-        control: Arc<Control>,
-        signals: Signals,
-        orders: mpsc::Receiver<DrainOrder>,
-    ) -> Self {
+    pub(crate) fn new(control: Arc<Control>, signals: Signals, orders: mpsc::Receiver<DrainOrder>) -> Self {
         Self { control, signals, orders, watch: interval(WATCH_EVERY), ended: BTreeSet::new() }
     }
 

@@ -75,17 +75,10 @@ pub(crate) fn start(spec: ShardSpec) -> Result<Box<dyn ShardLink>, StartError> {
     Ok(Box::new(start_with(spec.shard, spec.core, Arc::default())?))
 }
 
-pub(crate) fn start_with(
-    shard: u16,
-    core: Option<u16>,
-    knobs: Arc<Knobs>,
-) -> Result<FakeShard, StartError> {
+pub(crate) fn start_with(shard: u16, core: Option<u16>, knobs: Arc<Knobs>) -> Result<FakeShard, StartError> {
     let (mailbox, commands) = sync_channel(MAILBOX);
     let fake = Fake { shard, core, knobs: knobs.clone(), ..Fake::default() };
-    thread::Builder::new()
-        .name(format!("shard-{shard}"))
-        .spawn(move || fake.run(&commands))
-        .map_err(StartError::Io)?;
+    thread::Builder::new().name(format!("shard-{shard}")).spawn(move || fake.run(&commands)).map_err(StartError::Io)?;
     let driver = DriverInfo { name: "sim", features: vec!["none"] };
     Ok(FakeShard { shard, core, driver, mailbox, knobs })
 }
@@ -151,15 +144,9 @@ impl Fake {
         }
     }
 
-    fn apply(
-        &mut self,
-        snapshot: Arc<Snapshot>,
-        sockets: Vec<(BindId, OwnedFd)>,
-        done: oneshot::Sender<Applied>,
-    ) {
+    fn apply(&mut self, snapshot: Arc<Snapshot>, sockets: Vec<(BindId, OwnedFd)>, done: oneshot::Sender<Applied>) {
         self.note(&format!("apply {}", snapshot.version));
-        let wanted: Vec<BindId> =
-            snapshot.listeners.iter().flat_map(|l| l.binds.iter().map(|b| b.id)).collect();
+        let wanted: Vec<BindId> = snapshot.listeners.iter().flat_map(|l| l.binds.iter().map(|b| b.id)).collect();
         self.sockets.extend(sockets);
         self.sockets.retain(|id, _| wanted.contains(id));
         assert_eq!(self.sockets.len(), wanted.len(), "a socket for every bind");

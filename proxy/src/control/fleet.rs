@@ -62,13 +62,9 @@ impl Fleet {
     }
 
     /// The rows of every shard that answers; the filter's limit holds for all of them together.
-    pub(crate) async fn connections(
-        &self,
-        filter: &ConnectionFilter,
-    ) -> Vec<Answer<Vec<ConnectionReport>>> {
-        let mut answers = self
-            .ask(self.answer_wait, |answer| Command::Connections { filter: filter.clone(), answer })
-            .await;
+    pub(crate) async fn connections(&self, filter: &ConnectionFilter) -> Vec<Answer<Vec<ConnectionReport>>> {
+        let mut answers =
+            self.ask(self.answer_wait, |answer| Command::Connections { filter: filter.clone(), answer }).await;
         let mut left = filter.limit;
         for answer in &mut answers {
             if let Answer::Here(rows) = answer {
@@ -81,11 +77,7 @@ impl Fleet {
 
     /// Hands `snapshot` to every shard that lives, `sockets` being one list a shard.
     /// Returns the shards that have not taken it in time; it waits in their mailboxes.
-    pub(crate) async fn apply(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        mut sockets: Vec<Vec<(BindId, OwnedFd)>>,
-    ) -> Vec<u16> {
+    pub(crate) async fn apply(&self, snapshot: &Arc<Snapshot>, mut sockets: Vec<Vec<(BindId, OwnedFd)>>) -> Vec<u16> {
         sockets.resize_with(self.links.len(), Vec::new);
         let deadline = Instant::now() + APPLY_WAIT;
         let mut pending = Vec::with_capacity(self.links.len());
@@ -125,8 +117,7 @@ impl Fleet {
             send_patiently(&**link, Command::Stop, deadline).await;
         }
         loop {
-            let left: Vec<u16> =
-                self.links.iter().filter(|l| !l.finished()).map(|l| l.shard()).collect();
+            let left: Vec<u16> = self.links.iter().filter(|l| !l.finished()).map(|l| l.shard()).collect();
             if left.is_empty() || Instant::now() >= deadline {
                 return left;
             }
@@ -135,11 +126,7 @@ impl Fleet {
     }
 
     /// Asks all first and waits then, so that one slow shard costs no more than the deadline.
-    async fn ask<T>(
-        &self,
-        wait: Duration,
-        command: impl Fn(oneshot::Sender<T>) -> Command,
-    ) -> Vec<Answer<T>> {
+    async fn ask<T>(&self, wait: Duration, command: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<Answer<T>> {
         let deadline = Instant::now() + wait;
         let mut pending = Vec::with_capacity(self.links.len());
         for link in &self.links {

@@ -89,9 +89,7 @@ impl Installer {
         let mut ids = self.ids.clone();
         let snapshot = Arc::new(compile(&loaded.config, self.current.as_deref(), &mut ids));
         let plans = bind_plans(&loaded.config, &snapshot);
-        let opened = listen::open_missing(&plans, &self.bound, fleet.len())
-            .await
-            .map_err(Refusal::Bind)?;
+        let opened = listen::open_missing(&plans, &self.bound, fleet.len()).await.map_err(Refusal::Bind)?;
         refuse_stalled(fleet).await?;
 
         let (bound, sockets) = split_by_shard(opened, fleet.len());
@@ -109,8 +107,7 @@ impl Installer {
     }
 
     fn commit(&mut self, ids: Ids, new: Vec<Bound>, snapshot: Arc<Snapshot>) {
-        let wanted: Vec<BindId> =
-            snapshot.listeners.iter().flat_map(|l| l.binds.iter().map(|b| b.id)).collect();
+        let wanted: Vec<BindId> = snapshot.listeners.iter().flat_map(|l| l.binds.iter().map(|b| b.id)).collect();
         self.bound.extend(new);
         self.bound.retain(|b| wanted.contains(&b.id));
         self.name_by(&snapshot);
@@ -148,10 +145,7 @@ async fn refuse_stalled(fleet: &Fleet) -> Result<(), Refusal> {
     if stalled.is_empty() { Ok(()) } else { Err(Refusal::Stalled(stalled)) }
 }
 
-fn split_by_shard(
-    opened: Vec<Opened>,
-    shards: usize,
-) -> (Vec<Bound>, Vec<Vec<(BindId, OwnedFd)>>) {
+fn split_by_shard(opened: Vec<Opened>, shards: usize) -> (Vec<Bound>, Vec<Vec<(BindId, OwnedFd)>>) {
     let mut sockets: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
     let mut bound = Vec::with_capacity(opened.len());
     for one in opened {

@@ -41,7 +41,10 @@ pub(crate) enum Phase {
     /// No shard accepts yet.
     Starting,
     Running,
-    Draining { since: Instant, deadline: Instant },
+    Draining {
+        since: Instant,
+        deadline: Instant,
+    },
 }
 
 impl Phase {
@@ -113,11 +116,7 @@ impl Control {
             started_with: StartedWith::new(first),
             log,
             installer: tokio::sync::Mutex::default(),
-            shared: Mutex::new(Shared {
-                phase: Phase::Starting,
-                view: None,
-                reloads: ReloadCounts::default(),
-            }),
+            shared: Mutex::new(Shared { phase: Phase::Starting, view: None, reloads: ReloadCounts::default() }),
             reload_wanted: Notify::new(),
             drain_orders,
         };
@@ -192,8 +191,7 @@ impl Control {
         if matches!(self.phase(), Phase::Draining { .. }) {
             return Err(Refusal::Draining);
         }
-        let Installed { view, opened, lagging } =
-            installer.install(loaded, &self.fleet, &self.started_with).await?;
+        let Installed { view, opened, lagging } = installer.install(loaded, &self.fleet, &self.started_with).await?;
         if let Some(log) = &self.log {
             log.set_level(view.loaded.config.logging.level);
         }

@@ -74,8 +74,7 @@ fn start_shards(setup: &Setup, config: &Config) -> Result<Vec<Box<dyn ShardLink>
     let cores = placement::place(&config.runtime).map_err(Failure::config)?;
     let mut links: Vec<Box<dyn ShardLink>> = Vec::with_capacity(cores.len());
     for (index, core) in cores.into_iter().enumerate() {
-        let shard = u16::try_from(index)
-            .map_err(|_| Failure::config("more shards than a shard's number can count"))?;
+        let shard = u16::try_from(index).map_err(|_| Failure::config("more shards than a shard's number can count"))?;
         let spec = ShardSpec {
             shard,
             core,

@@ -24,7 +24,9 @@ impl BindError {
     }
 
     pub(super) fn repeated(plan: &BindPlan, first: &str) -> Self {
-        let who = if *plan.listener == *first { "it names the address twice".to_owned() } else {
+        let who = if *plan.listener == *first {
+            "it names the address twice".to_owned()
+        } else {
             format!("listener \"{first}\" has this address")
         };
         Self { listener: plan.listener.clone(), address: plan.address.clone(), reason: who, hint: None }
@@ -51,15 +53,13 @@ pub(crate) fn hint(address: &Address, error: &io::Error) -> Option<String> {
             Some(holder) => format!("port {} is held by {holder}", a.port()),
             None => format!("something else listens on port {}: `ss -ltnp sport = :{0}` tells what", a.port()),
         }),
-        (Address::Ip(a), Kind::PermissionDenied) if a.port() < 1024 => Some(
-            "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit)".to_owned(),
-        ),
+        (Address::Ip(a), Kind::PermissionDenied) if a.port() < 1024 => {
+            Some("ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit)".to_owned())
+        }
         (Address::Ip(a), Kind::AddrNotAvailable) => {
             Some(format!("no interface of this machine has the address {}", a.ip()))
         }
-        (Address::Unix(p), Kind::NotFound) => {
-            Some(format!("the directory of {} does not exist", p.display()))
-        }
+        (Address::Unix(p), Kind::NotFound) => Some(format!("the directory of {} does not exist", p.display())),
         _ => None,
     }
 }

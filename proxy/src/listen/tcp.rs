@@ -28,11 +28,7 @@ pub(super) async fn refuse_foreign(plan: &BindPlan, address: SocketAddr) -> io::
 }
 
 /// One listening socket for every shard, and the address they share.
-pub(super) fn open(
-    plan: &BindPlan,
-    wanted: SocketAddr,
-    shards: usize,
-) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+pub(super) fn open(plan: &BindPlan, wanted: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
     let mut address = wanted;
     let mut sockets = Vec::with_capacity(shards);
     for _ in 0..shards {

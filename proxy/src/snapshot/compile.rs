@@ -93,8 +93,7 @@ pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Id
         })
         .collect();
     let binds: Vec<u32> = listeners.iter().flat_map(|l| l.binds.iter().map(|b| b.id.0)).collect();
-    let endpoints: Vec<u32> =
-        clusters.iter().flat_map(|c| c.endpoints.iter().map(|e| e.id.0)).collect();
+    let endpoints: Vec<u32> = clusters.iter().flat_map(|c| c.endpoints.iter().map(|e| e.id.0)).collect();
     ids.binds.keep(&binds);
     ids.endpoints.keep(&endpoints);
     let version = previous.map_or(1, |p| p.version + 1);
@@ -123,12 +122,7 @@ fn cluster(from: &model::Cluster, previous: Option<&Snapshot>, ids: &mut Ids) ->
     })
 }
 
-fn endpoint(
-    from: &model::Endpoint,
-    cluster: &str,
-    old: Option<&Arc<Cluster>>,
-    ids: &mut Ids,
-) -> Arc<Endpoint> {
+fn endpoint(from: &model::Endpoint, cluster: &str, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> Arc<Endpoint> {
     let id = EndpointId(ids.endpoints.id((cluster.to_owned(), from.address.clone())));
     let old = old.and_then(|c| c.endpoints.iter().find(|e| e.id == id));
     let new = Endpoint { id, address: from.address.clone(), weight: from.weight };
@@ -143,10 +137,7 @@ fn listener(
 ) -> Arc<Listener> {
     let old = previous.and_then(|p| p.listeners.iter().find(|l| *l.name == *from.name));
     let binds = (0..from.bind.len())
-        .map(|i| Bind {
-            id: BindId(ids.binds.id(BindKey::new(from, i))),
-            address: from.bind[i].clone(),
-        })
+        .map(|i| Bind { id: BindId(ids.binds.id(BindKey::new(from, i))), address: from.bind[i].clone() })
         .collect();
     let new = Listener {
         name: old.map_or_else(|| from.name.as_str().into(), |o| o.name.clone()),
