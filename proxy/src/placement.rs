@@ -1,22 +1,21 @@
 //! Which cores the shards run on.
 
 use balance_config::model::{Cores, Runtime};
+use balance_engine::cores::{self, Request};
 
-/// The core of every shard, in the shards' order. `None`: not pinned.
+/// The core of every shard, in the shards' order.
 ///
 /// # Errors
-/// Names the cores that this process may not run on.
+/// Names the cores that this process may run on.
 pub(crate) fn place(runtime: &Runtime) -> Result<Vec<Option<u16>>, String> {
-    let available = std::thread::available_parallelism().map_or(1, usize::from);
-    let available = u16::try_from(available).unwrap_or(u16::MAX);
-    let cores = match &runtime.cores {
-        Cores::Auto => (0..available).collect(),
-        Cores::List(list) => list.clone(),
+    let request = match &runtime.cores {
+        Cores::Auto => Request::Auto,
+        Cores::List(list) => Request::List(list.clone()),
     };
-    let missing: Vec<String> = cores.iter().filter(|c| **c >= available).map(ToString::to_string).collect();
-    if !missing.is_empty() {
-        return Err(format!("core {} is not there: this process may use 0-{}", missing.join(", "), available - 1));
+    let placement = cores::place(&request, &cores::available(), runtime.shards_per_core).map_err(|e| e.to_string())?;
+    if let Some(core) = placement.control {
+        // Where it cannot be pinned it floats, which costs a shard some time and nothing else.
+        let _floats = cores::pin(core);
     }
-    let per_core = usize::from(runtime.shards_per_core.max(1));
-    Ok(cores.into_iter().flat_map(|c| std::iter::repeat_n(Some(c), per_core)).collect())
+    Ok(placement.shards.into_iter().map(Some).collect())
 }

@@ -16,9 +16,8 @@ use balance_config::{
     file::Loaded,
     model::{Config, IoChoice},
 };
-#[cfg(test)]
-use std::sync::Arc;
-use std::time::Duration;
+use balance_engine::buf::Budget;
+use std::{sync::Arc, time::Duration};
 
 /// How long shards may take to leave when the start fails.
 const ABANDON_GRACE: Duration = Duration::from_secs(2);
@@ -72,6 +71,7 @@ async fn serve(setup: Setup, loaded: Loaded, log: logging::Handle) -> Result<(),
 /// One shard on every core of the placement.
 fn start_shards(setup: &Setup, config: &Config) -> Result<Vec<Box<dyn ShardLink>>, Failure> {
     let cores = placement::place(&config.runtime).map_err(Failure::config)?;
+    let budget = Budget::new(config.performance.buffer_pool.memory_max);
     let mut links: Vec<Box<dyn ShardLink>> = Vec::with_capacity(cores.len());
     for (index, core) in cores.into_iter().enumerate() {
         let shard = u16::try_from(index).map_err(|_| Failure::config("more shards than a shard's number can count"))?;
@@ -82,6 +82,7 @@ fn start_shards(setup: &Setup, config: &Config) -> Result<Vec<Box<dyn ShardLink>
             uring_without: setup.uring_without.clone(),
             limits: config.performance.shard.clone(),
             buffers: config.performance.buffer_pool.clone(),
+            budget: Arc::clone(&budget),
         };
         links.push(shard::start(spec).map_err(|e| cannot_start(shard, &e))?);
     }
