@@ -110,9 +110,9 @@ const fn duration(min: Duration, max: Duration) -> Kind {
 
 const TIMEOUT_OR_NEVER: Kind =
     Kind::Duration { min: Duration::from_millis(1), max: YEAR, whole_seconds: false, never: true };
-/// TCP_KEEPIDLE takes 1 to 32767 seconds.
+/// TCP_KEEPIDLE takes 1 to 32767 seconds; 9 hours are the last that read well.
 const KEEPALIVE: Kind =
-    Kind::Duration { min: SECOND, max: Duration::from_secs(32_767), whole_seconds: true, never: true };
+    Kind::Duration { min: SECOND, max: Duration::from_secs(9 * 3600), whole_seconds: true, never: true };
 /// A page at least, because the kernel lends rings by pages; beyond 64 MiB one buffer would be most of a shard.
 const BUFFER_SIZE: Kind = Kind::Size { min: 4 << 10, max: 64 << 20, power_of_two: true };
 

@@ -15,6 +15,7 @@ use super::{
     value::{Values, check_name},
 };
 use crate::{
+    diagnostic::quoted,
     keys::{self, Section},
     provenance::{Origin, Provenance},
 };
@@ -101,7 +102,7 @@ impl<'t> Reader<'_, '_, 't> {
         let Some((key, value)) = self.root.get_key_value("listeners") else { return Vec::new() };
         let DeValue::Array(array) = value.get_ref() else {
             let help = Some("write [[listeners]], with two brackets, before each listener".to_owned());
-            self.values.findings.error(Place::in_file(key.span()), "`listeners` is a list of tables", help);
+            self.values.findings.misplaced(Place::in_file(key.span()), "`listeners` is a list of tables", help);
             return Vec::new();
         };
         let mut all = Vec::new();
@@ -109,7 +110,7 @@ impl<'t> Reader<'_, '_, 't> {
             let place = Place::in_file(item.span());
             let Some(table) = item.get_ref().as_table() else {
                 let help = Some("write [[listeners]] before its keys".to_owned());
-                self.values.findings.error(place, "a listener is a table", help);
+                self.values.findings.misplaced(place, "a listener is a table", help);
                 continue;
             };
             self.values.unknown_keys(&keys::LISTENERS, table, &[]);
@@ -133,8 +134,8 @@ impl<'t> Reader<'_, '_, 't> {
         for (name, value) in entries {
             let place = Place::in_file(name.span());
             let Some(table) = value.get_ref().as_table() else {
-                let message = format!("a cluster is a table, and this is {}", value.get_ref().type_str());
-                self.values.findings.error(place, message, Some(help.to_owned()));
+                let message = format!("a cluster is a table, and {} is none", quoted(name.get_ref()));
+                self.values.findings.misplaced(place, message, Some(help.to_owned()));
                 continue;
             };
             let name = name.get_ref().to_string();
@@ -161,7 +162,7 @@ impl<'t> Reader<'_, '_, 't> {
             DeValue::Array(_) => format!("write {header}, with one bracket on each side"),
             _ => format!("write {header} on a line of its own, and its keys below"),
         };
-        self.values.findings.error(place, format!("`{name}` is a section"), Some(help));
+        self.values.findings.misplaced(place, format!("`{name}` is a section"), Some(help));
         None
     }
 

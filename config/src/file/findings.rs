@@ -60,6 +60,14 @@ impl Findings {
         self.add(Severity::Error, place, message.into(), help);
     }
 
+    /// An error about the shape of the file. A slip in one header gives what follows another shape, so that such errors
+    /// mean nothing in a file that is broken.
+    pub(crate) fn misplaced(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
+        if !self.is_broken() {
+            self.error(place, message, help);
+        }
+    }
+
     pub(crate) fn warning(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
         self.add(Severity::Warning, place, message.into(), help);
     }

@@ -105,7 +105,7 @@ impl Values<'_> {
         for key in section.keys {
             let Some(value) = table.get(key.name) else {
                 if matches!(key.default, Default::Required) {
-                    self.missing(input.place.clone(), key, "an endpoint");
+                    self.missing(input.place.clone(), key, "an endpoint", Some(table));
                 }
                 continue;
             };

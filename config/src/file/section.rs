@@ -101,14 +101,18 @@ impl Values<'_> {
             }
             Default::Absent(_) => None,
             Default::Required => {
-                self.missing(written.place.clone(), key, &written.title);
+                self.missing(written.place.clone(), key, &written.title, written.table);
                 None
             }
         }
     }
 
-    pub(crate) fn missing(&mut self, place: Place, key: &Key, title: &str) {
-        if !self.findings.is_broken() {
+    /// Says so unless the key is there with a slip in its name, which has been reported, or may be in a part of the file
+    /// that could not be read.
+    pub(crate) fn missing(&mut self, place: Place, key: &Key, title: &str, table: Option<&DeTable<'_>>) {
+        let mut names = table.into_iter().flat_map(DeTable::keys);
+        let is_misspelt = names.any(|name| suggest::nearest(name.get_ref(), [key.name]).is_some());
+        if !self.findings.is_broken() && !is_misspelt {
             let help = format!("add `{}`: {}", key.name, key.doc);
             self.findings.error(place, format!("{title} has no `{}`", key.name), Some(help));
         }
