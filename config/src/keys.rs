@@ -1,7 +1,7 @@
 //! Every key of the file, once: its type, default, meaning and history.
 //!
-//! The parser, its errors, the defaults, the effective output, the schema and the reference are all made from this table.
-//! A key that is not here does not exist.
+//! The parser, its errors, the defaults, the effective output, the schema and the reference are all made from this
+//! table. A key that is not here does not exist.
 
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ pub static RUNTIME: Section = Section {
             default: Default::Is("auto"),
             reloadable: false,
             since: V0_1,
-            doc: "Cores that run one shard each: \"auto\" for every core this process may use, \"0-3\", \"0,2,4-7\", [0, 2].",
+            doc: "Cores to run shards on: \"auto\" for every core this process may use, \"0-3\", \"0,2,4-7\", [0, 2].",
         },
         Key {
             name: "shards_per_core",
@@ -439,7 +439,7 @@ pub static CLUSTERS: Section = Section {
             default: Default::Required,
             reloadable: true,
             since: V0_1,
-            doc: "\"IP:port\", \"unix:/path\" or { address = …, weight = … }, in a list. Empty refuses every connection.",
+            doc: "\"IP:port\", \"unix:/path\" or { address = …, weight = … }, in a list. Empty refuses connections.",
         },
         Key {
             name: "connect_timeout",

@@ -14,9 +14,10 @@ fn check(text: &str, expected: &str) {
 #[test]
 fn a_slip_in_a_key() {
     check(
-        "[[listeners]]\nname = \"web\"\nbind = \":80\"\ncluster = \"app\"\n\n[clusters.app]\nendpoint = [\"10.0.0.1:80\"]\n",
+        "[[listeners]]\nname = \"web\"\nbind = \":80\"\ncluster = \"app\"\n\n\
+         [clusters.app]\nendpoint = [\"10.0.0.1:80\"]\n",
         r#"
-error: unknown key `endpoint` in [clusters.NAME]
+error: unknown key `endpoint` in [clusters.app]
  --> balance.toml:7:1
   |
 7 | endpoint = ["10.0.0.1:80"]
@@ -61,7 +62,8 @@ warning: a cluster without endpoints refuses every connection
 #[test]
 fn several_slips_in_the_syntax_are_one_report() {
     check(
-        "[[listeners]]\nname = web\nbind = \":80\ncluster = \"app\"\nbacklog\nnodelay =\n[clusters.app]\nendpoints = [\"10.0.0.1\"]\n",
+        "[[listeners]]\nname = web\nbind = \":80\ncluster = \"app\"\nbacklog\nnodelay =\n\
+         [clusters.app]\nendpoints = [\"10.0.0.1\"]\n",
         r#"
 error: text must stand in quotes
  --> balance.toml:2:8
@@ -215,9 +217,37 @@ fn a_flood_is_cut_and_counted() {
 
 #[test]
 fn text_of_the_user_cannot_steer_the_terminal() {
-    let report = parse("\"\\u001b[31m\\u202e\" = \"\u{202e}\"\n").expect_err("an escape");
-    let shown = report.to_string();
-    assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown:?}");
+    const EVIL: &str = "\\u001b[31m\\u202e";
+    let files = [
+        format!("\"{EVIL}\" = \"\u{202e}\"\n"),
+        with("listener", "").replace("\"app\"", &format!("\"{EVIL}\"")),
+        with("listener", "").replace("\"web\"", &format!("\"{EVIL}\"")),
+        with("listener", &format!("bind = \"/{EVIL}\"")),
+        with("listener", &format!("bind = [\"unix:/{EVIL}\", \"unix:/{EVIL}\"]")),
+        with("cluster", &format!("endpoints = \"{EVIL}\"")),
+        with("cluster", &format!("[clusters.\"{EVIL}\"]")),
+    ];
+    for file in files {
+        let shown = parse(&file).expect_err("an escape").to_string();
+        assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_key_before_any_section() {
+    check(
+        "bind = \":80\"\n",
+        r#"
+error: the key `bind` stands outside of any section
+ --> balance.toml:1:1
+  |
+1 | bind = ":80"
+  | ^^^^
+  = help: `bind` belongs to [[listeners]]
+
+1 error
+"#,
+    );
 }
 
 #[test]

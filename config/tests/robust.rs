@@ -182,7 +182,8 @@ fn ten_thousand_clusters() {
     for i in 0..10_000 {
         let _ = write!(
             text,
-            "[[listeners]]\nname = \"l{i}\"\nbind = \"10.0.{}.{}:80\"\ncluster = \"c{i}\"\n[clusters.c{i}]\nendpoints = [\"10.1.0.1:80\"]\n",
+            "[[listeners]]\nname = \"l{i}\"\nbind = \"10.0.{}.{}:80\"\ncluster = \"c{i}\"\n\
+             [clusters.c{i}]\nendpoints = [\"10.1.0.1:80\"]\n",
             i / 256,
             i % 256,
         );

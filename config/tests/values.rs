@@ -117,7 +117,7 @@ fn listeners() {
     refused("listener", "backlog = 0", "from 1 to 65535");
     refused("listener", "backlog = 2026-11-24", "not a date");
     refused("listener", "policy = \"round-robin\"", "`policy` belongs to [clusters.NAME]");
-    refused("listener", "conn = 1", "the keys here are `name`, `bind`");
+    refused("listener", "conn = 1", "known here are `name`, `bind`");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::BTreeSet};
 
 use super::source::{Place, Source};
-use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Fault, Severity};
+use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Fault, Severity, is_invisible};
 
 /// Findings kept before they are sorted by place. A file may have millions; the first by place are among these for any
 /// file that a person wrote.
@@ -96,7 +96,9 @@ impl Findings {
         }
     }
 
-    fn keep(&mut self, finding: Finding) {
+    fn keep(&mut self, mut finding: Finding) {
+        finding.message = clean(&finding.message);
+        finding.help = finding.help.as_deref().map(clean);
         match finding.severity {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
@@ -131,4 +133,14 @@ impl Findings {
             help: finding.help.clone(),
         }
     }
+}
+
+/// Words for people may quote the file, and the file may hold anything of any length.
+fn clean(words: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    let mut out: String = words.chars().take(CHARS_MAX).map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect();
+    if words.chars().nth(CHARS_MAX).is_some() {
+        out.push('…');
+    }
+    out
 }

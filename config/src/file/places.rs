@@ -99,7 +99,7 @@ impl Values<'_> {
         input: &Input<'_>,
         table: &DeTable<'_>,
     ) -> Option<Endpoint> {
-        self.unknown_keys(section, table, &[]);
+        self.unknown_keys(section, table, "an endpoint");
         let mut address = None;
         let mut weight = Some(1);
         for key in section.keys {

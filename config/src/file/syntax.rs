@@ -13,11 +13,11 @@ use crate::diagnostic::quoted;
 const NESTING_MAX: usize = 16;
 /// Names in one dotted key; the configuration needs 3.
 const DOTTED_NAMES_MAX: usize = 16;
-/// A file with more syntax errors than this is not TOML at all, and building a tree of it would take memory for nothing.
+/// A file with more syntax errors than this is not TOML at all, and a tree of it would take memory for nothing.
 const SYNTAX_ERRORS_MAX: usize = 1000;
 
-/// Looks the text over before anything is built from it. `None` when building makes no sense; else the text to build from,
-/// in which every byte is where it was.
+/// Looks the text over before anything is built from it. `None` when building makes no sense; else the text to build
+/// from, in which every byte is where it was.
 pub(crate) fn screen<'t>(text: &'t str, findings: &mut Findings) -> Option<Cow<'t, str>> {
     if let Some(at) = text.find('\0') {
         let message = "the file has NUL bytes, so it is not text".to_owned();
@@ -45,8 +45,8 @@ pub(crate) fn tree<'t>(text: &'t str, findings: &mut Findings) -> DeTable<'t> {
     table.into_inner()
 }
 
-/// The parser goes on after most errors, but stops at a key without a value. Such lines are reported and blanked, so that
-/// what follows is read.
+/// The parser goes on after most errors, but stops at a key without a value. Such lines are reported and blanked, so
+/// that what follows is read.
 fn without_stops<'t>(text: &'t str, errors: Vec<ParseError>, findings: &mut Findings) -> Cow<'t, str> {
     let mut blanked = Cow::Borrowed(text);
     for error in errors.iter().filter(|error| error.description() == "key with no value") {
