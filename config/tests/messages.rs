@@ -234,6 +234,24 @@ fn text_of_the_user_cannot_steer_the_terminal() {
 }
 
 #[test]
+fn a_file_in_another_format() {
+    let yaml = "listeners:\n  - name: web\n    bind: \":80\"\n";
+    let json = "{ \"listeners\": [] }\n";
+    for (text, format) in [(yaml, "YAML"), (json, "JSON")] {
+        let report = parse(text).expect_err(format).to_string();
+        assert!(report.contains(&format!("this looks like {format}")), "{report}");
+    }
+}
+
+#[test]
+fn what_is_defined_twice_hides_no_other_error() {
+    let text = with("cluster", "connect_timeout = \"2s\"\nconnect_timeout = \"3s\"").replace("\"app\"", "\"aap\"");
+    let report = parse(&text).expect_err("two errors");
+    let messages: Vec<&str> = report.diagnostics.iter().map(|d| &*d.message).collect();
+    assert_eq!(messages, ["there is no cluster `aap`", "`connect_timeout` is defined twice"]);
+}
+
+#[test]
 fn a_key_before_any_section() {
     check(
         "bind = \":80\"\n",

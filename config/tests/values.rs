@@ -114,6 +114,7 @@ fn listeners() {
     refused("listener", "protocol = \"udp\"", "`protocol` is tcp, not `udp`");
     refused("listener", "idle_timeout = \"0s\"", "\"never\" to switch it off");
     refused("listener", "keepalive = \"1500ms\"", "whole seconds");
+    refused("listener", "keepalive = false", "write \"never\"");
     refused("listener", "backlog = 0", "from 1 to 65535");
     refused("listener", "backlog = 2026-11-24", "not a date");
     refused("listener", "policy = \"round-robin\"", "`policy` belongs to [clusters.NAME]");

@@ -48,6 +48,11 @@ impl Findings {
         !self.broken_lines.is_empty()
     }
 
+    /// True when the line of this byte of the file is known not to be TOML.
+    pub(crate) fn is_broken_at(&self, offset: usize) -> bool {
+        self.broken_lines.contains(&self.sources[0].line(offset))
+    }
+
     pub(crate) fn syntax_error(&mut self, place: Place, message: String, help: Option<String>) {
         let line = place.range.as_ref().map_or(0, |r| self.sources[0].line(r.start));
         // One slip often makes the parser stumble over the rest of the line again and again.
@@ -97,14 +102,14 @@ impl Findings {
     }
 
     fn keep(&mut self, mut finding: Finding) {
-        finding.message = clean(&finding.message);
-        finding.help = finding.help.as_deref().map(clean);
         match finding.severity {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
         }
         // Errors decide: a file with a thousand warnings still shows what it is refused for.
         if self.kept.len() < KEPT_MAX || (finding.severity == Severity::Error && self.kept.len() < 2 * KEPT_MAX) {
+            finding.message = clean(&finding.message);
+            finding.help = finding.help.as_deref().map(clean);
             self.kept.push(finding);
         }
     }

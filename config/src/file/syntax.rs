@@ -62,9 +62,32 @@ fn without_stops<'t>(text: &'t str, errors: Vec<ParseError>, findings: &mut Find
 fn report(text: &str, at: Option<std::ops::Range<usize>>, message: &str, findings: &mut Findings) {
     let end = text.len();
     let at = at.map_or(end..end, |at| at.start.min(end)..at.end.min(end));
+    if findings.is_broken_at(at.start) {
+        // Nothing more is said about this line; looking closer at each of its errors would take time by the square.
+        return;
+    }
     let meant = text.get(at.clone()).unwrap_or_default();
-    let (message, help) = reworded(message, meant);
+    if message.starts_with("duplicate key") {
+        // The first one stands, and the rest of the file keeps its meaning: this is no slip in the syntax.
+        let message = format!("{} is defined twice", quoted(meant));
+        findings.error(Place::in_file(at), message, Some("keep one of the two".to_owned()));
+        return;
+    }
+    let (message, mut help) = reworded(message, meant);
+    if let Some(format) = other_format(text, at.start) {
+        help = Some(format!("this looks like {format}; TOML is written as name = \"web\""));
+    }
     findings.syntax_error(Place::in_file(at), message, help);
+}
+
+/// The format that somebody else's file, or half of it, was written in.
+fn other_format(text: &str, at: usize) -> Option<&'static str> {
+    let before = text.get(..at)?;
+    if before.trim().is_empty() && text.trim_start().starts_with('{') {
+        return Some("JSON");
+    }
+    let line = before.rsplit('\n').next()?.trim();
+    (line.ends_with(':') && !line.contains('=') || line == "-").then_some("YAML")
 }
 
 /// The parser's words are short and made for its authors; the most frequent ones are said again for everybody else.
@@ -80,9 +103,6 @@ fn reworded(message: &str, meant: &str) -> (String, Option<String>) {
             _ => (!value.contains(['"', '\n'])).then(|| format!("write \"{value}\"")),
         };
         return ("text must stand in quotes".to_owned(), help);
-    }
-    if message.starts_with("duplicate key") {
-        return (format!("{} is defined twice", quoted(meant)), Some("keep one of the two".to_owned()));
     }
     if message.contains("max recursion depth") {
         return (format!("nested deeper than {NESTING_MAX} levels"), None);
