@@ -318,6 +318,11 @@ pub trait Driver {
     /// all of its operations and turning until this is zero.
     fn in_flight(&self) -> usize;
 
+    /// [`Driver::shrink`] may have something to give back, now or later.
+    fn has_leftovers(&self) -> bool {
+        false
+    }
+
     /// Give back memory that a burst has left behind.
     fn shrink(&mut self) {}
 }

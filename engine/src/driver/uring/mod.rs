@@ -640,7 +640,7 @@ impl Driver for UringDriver {
 
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<Turn> {
         for lane in &mut self.lanes {
-            lane.bufs.refill();
+            lane.bufs.start_turn();
         }
         let mut count = 0;
         for number in 1..self.lanes.len() {
@@ -669,8 +669,15 @@ impl Driver for UringDriver {
         self.held.len() + self.receives + self.ready.len()
     }
 
+    fn has_leftovers(&self) -> bool {
+        self.lanes.iter().any(|l| l.bufs.has_leftovers())
+    }
+
     fn shrink(&mut self) {
         self.held.shrink();
+        for lane in &mut self.lanes {
+            lane.bufs.rest();
+        }
         if self.ready.is_empty() {
             self.ready = Vec::new();
             self.scratch = Vec::new();
