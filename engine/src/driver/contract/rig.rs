@@ -30,8 +30,17 @@ impl Setup {
         self.each_with(1 << 30, promise);
     }
 
+    /// For a promise that takes long to test.
+    pub(crate) fn few(&self, promise: impl Fn(&mut Rig)) {
+        self.run(self.seeds.clone().take(2), 1 << 30, promise);
+    }
+
     pub(crate) fn each_with(&self, pool_bytes_max: u64, promise: impl Fn(&mut Rig)) {
-        for seed in self.seeds.clone() {
+        self.run(self.seeds.clone(), pool_bytes_max, promise);
+    }
+
+    fn run(&self, seeds: impl Iterator<Item = u64>, pool_bytes_max: u64, promise: impl Fn(&mut Rig)) {
+        for seed in seeds {
             println!("seed {seed}");
             let mut rig = Rig::new(self, seed, pool_bytes_max);
             promise(&mut rig);
@@ -261,10 +270,14 @@ impl Rig {
         ends
     }
 
-    pub(super) fn close(&mut self, desc: Desc, how: CloseHow) {
+    pub(super) fn start_close(&mut self, desc: Desc, how: CloseHow) -> Ticket {
         let at = self.open.iter().position(|open| *open == desc).expect("it is open");
         self.open.swap_remove(at);
-        let close = self.start(Op::Close { desc, how });
+        self.start(Op::Close { desc, how })
+    }
+
+    pub(super) fn close(&mut self, desc: Desc, how: CloseHow) {
+        let close = self.start_close(desc, how);
         assert!(matches!(self.last(close), Outcome::Done));
     }
 
