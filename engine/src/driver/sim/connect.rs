@@ -53,6 +53,9 @@ impl Net {
         if pending.lost {
             return;
         }
+        if attempt > SYN_RETRIES {
+            return self.fail(op, Errno::TIMED_OUT);
+        }
         let (to, from) = match &pending.job {
             Job::Connect(Target::Ip { to, from }) => (*to, *from),
             Job::Connect(Target::Unix(_)) => return self.fail(op, Errno(libc::ENOENT)),
@@ -65,9 +68,6 @@ impl Net {
         };
         if self.has_room(listener) {
             return self.establish(op, listener, from);
-        }
-        if attempt == SYN_RETRIES {
-            return self.fail(op, Errno::TIMED_OUT);
         }
         let at = self.time.now() + Duration::from_secs(1 << attempt);
         self.schedule(at, What::Syn { op, attempt: attempt + 1 });
@@ -98,7 +98,8 @@ impl Net {
         let faults = &self.hosts[op.host].faults;
         let reset = strikes(&mut self.rng, faults.reset);
         let reset_in = reset.then(|| 1 + self.rng.below(u64::from(faults.reset_segments_max)) as u32);
-        let conn = self.conns.insert(Conn { sides, reset_in });
+        let discards = strikes(&mut self.rng, faults.reset_discards);
+        let conn = self.conns.insert(Conn { sides, reset_in, discards });
         if !scripted {
             self.queue_up(listener, End { conn, side: 1 });
         }
@@ -171,7 +172,7 @@ impl Net {
         let mut sides = [Side::machine(&mut self.rng), Side::machine(&mut self.rng)];
         sides[side] = Side::new(address, &mut self.rng);
         sides[side].script = Some(script);
-        let conn = self.conns.insert(Conn { sides, reset_in: None });
+        let conn = self.conns.insert(Conn { sides, reset_in: None, discards: false });
         End { conn, side }
     }
 

@@ -61,6 +61,8 @@ pub(super) struct Conn {
     pub(super) sides: [Side; 2],
     /// A reset from without comes after so many more segments.
     pub(super) reset_in: Option<u32>,
+    /// A reset takes unread data with it.
+    pub(super) discards: bool,
 }
 
 pub(super) struct Side {
@@ -336,11 +338,7 @@ impl Net {
         side.error = Some(if side.fin_in { Errno::BROKEN_PIPE } else { Errno::CONN_RESET });
         side.wire.clear();
         side.wire_bytes = 0;
-        let reader = side.readers.front().copied();
-        let discards = reader.map_or(0.0, |op| self.hosts[op.host].faults.reset_discards);
-        if strikes(&mut self.rng, discards)
-            && let Some(side) = self.side(end)
-        {
+        if conn.discards {
             side.inbox.clear();
         }
         self.pump_soon(end);
