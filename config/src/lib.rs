@@ -1,4 +1,18 @@
 //! The configuration everybody agrees on, and the TOML file that fills it.
+//!
+//! [`model`] is what the rest of the program sees. [`file`] turns TOML text, environment variables and flags into it, or
+//! into a [`Report`](diagnostic::Report) of everything that is wrong at once.
 #![forbid(unsafe_code)]
 
+mod address;
+pub mod cores;
+pub mod diagnostic;
+pub mod effective;
+pub mod embedded;
+pub mod env;
+pub mod file;
+pub mod keys;
 pub mod model;
+pub mod provenance;
+mod suggest;
+pub mod units;

@@ -90,20 +90,14 @@ enum Source {
 
 impl Clock {
     /// Every clock of the process counts from the same start.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the only place that reads the clock"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "the only place that reads the clock")]
     pub fn monotonic() -> Self {
         static START: OnceLock<Instant> = OnceLock::new();
         Self(Source::Monotonic(*START.get_or_init(Instant::now)))
     }
 
     #[inline]
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the only place that reads the clock"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "the only place that reads the clock")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::Monotonic(start) => Timestamp(start.elapsed().as_nanos() as u64),

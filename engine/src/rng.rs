@@ -23,9 +23,7 @@ pub struct Rng {
 
 impl Rng {
     pub fn new(mut seed: u64) -> Self {
-        Self {
-            state: std::array::from_fn(|_| splitmix64(&mut seed)),
-        }
+        Self { state: std::array::from_fn(|_| splitmix64(&mut seed)) }
     }
 
     #[inline]
@@ -94,15 +92,8 @@ mod tests {
     /// The authors' C code with the state 1, 2, 3, 4 prints these.
     #[test]
     fn it_is_xoshiro256_plus_plus() {
-        let mut rng = Rng {
-            state: [1, 2, 3, 4],
-        };
-        let expected = [
-            41_943_041,
-            58_720_359,
-            3_588_806_011_781_223,
-            3_591_011_842_654_386,
-        ];
+        let mut rng = Rng { state: [1, 2, 3, 4] };
+        let expected = [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386];
         assert_eq!(expected.map(|_| rng.next_u64()), expected);
     }
 
@@ -120,10 +111,7 @@ mod tests {
         for _ in 0..10_000 {
             seen[rng.index(10)] += 1;
         }
-        assert!(
-            seen.iter().all(|count| (800..1200).contains(count)),
-            "{seen:?}"
-        );
+        assert!(seen.iter().all(|count| (800..1200).contains(count)), "{seen:?}");
         assert_eq!(rng.below(0), 0);
     }
 
@@ -138,14 +126,7 @@ mod tests {
         }
         for (first, row) in seen.iter().enumerate() {
             for (second, count) in row.iter().enumerate() {
-                assert!(
-                    if first == second {
-                        *count == 0
-                    } else {
-                        (800..1200).contains(count)
-                    },
-                    "{seen:?}"
-                );
+                assert!(if first == second { *count == 0 } else { (800..1200).contains(count) }, "{seen:?}");
             }
         }
     }

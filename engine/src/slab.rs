@@ -49,10 +49,7 @@ impl Key {
     #[inline]
     pub fn from_u64(bits: u64) -> Option<Self> {
         let generation = NonZeroU32::new((bits >> 32) as u32)?;
-        Some(Self {
-            index: bits as u32,
-            generation,
-        })
+        Some(Self { index: bits as u32, generation })
     }
 }
 
@@ -73,17 +70,11 @@ struct Chunk<T> {
 
 impl<T> Chunk<T> {
     fn allocated() -> Self {
-        Self {
-            entries: (0..CHUNK).map(|_| None).collect(),
-            free: u64::MAX,
-        }
+        Self { entries: (0..CHUNK).map(|_| None).collect(), free: u64::MAX }
     }
 
     fn freed() -> Self {
-        Self {
-            entries: Box::default(),
-            free: u64::MAX,
-        }
+        Self { entries: Box::default(), free: u64::MAX }
     }
 
     fn is_freed(&self) -> bool {
@@ -113,13 +104,7 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     pub fn new() -> Self {
-        Self {
-            chunks: Vec::new(),
-            roomy: BitSet::default(),
-            len: 0,
-            allocated: 0,
-            generation: NonZeroU32::MIN,
-        }
+        Self { chunks: Vec::new(), roomy: BitSet::default(), len: 0, allocated: 0, generation: NonZeroU32::MIN }
     }
 
     pub fn len(&self) -> usize {
@@ -128,6 +113,11 @@ impl<T> Slab<T> {
 
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Most of the memory held is free: a shrink may be worth its while.
+    pub fn is_sparse(&self) -> bool {
+        self.capacity() > 4 * self.len() + 4 * CHUNK
     }
 
     /// Entries for which memory is held, in use or free.
@@ -151,10 +141,7 @@ impl<T> Slab<T> {
         let generation = self.generation;
         let chunk = &mut self.chunks[number];
         let slot = chunk.free.trailing_zeros() as usize;
-        let key = Key {
-            index: (number * CHUNK + slot) as u32,
-            generation,
-        };
+        let key = Key { index: (number * CHUNK + slot) as u32, generation };
         // The closure may panic; nothing is changed before it has returned.
         let value = value(key);
         chunk.entries[slot] = Some(Entry { generation, value });
@@ -170,16 +157,9 @@ impl<T> Slab<T> {
     /// Allocates the lowest chunk that has no memory and returns its number.
     #[cold]
     fn grow(&mut self) -> usize {
-        let hole = if self.allocated < self.chunks.len() {
-            self.chunks.iter().position(Chunk::is_freed)
-        } else {
-            None
-        };
+        let hole = if self.allocated < self.chunks.len() { self.chunks.iter().position(Chunk::is_freed) } else { None };
         let number = hole.unwrap_or(self.chunks.len());
-        assert!(
-            number < (u32::MAX as usize) / CHUNK,
-            "a slab outgrew its 32-bit indices"
-        );
+        assert!(number < (u32::MAX as usize) / CHUNK, "a slab outgrew its 32-bit indices");
         if number == self.chunks.len() {
             self.chunks.push(Chunk::allocated());
         } else {
@@ -193,35 +173,23 @@ impl<T> Slab<T> {
     #[inline]
     fn entry(&self, index: u32) -> Option<&Entry<T>> {
         let index = index as usize;
-        self.chunks
-            .get(index / CHUNK)?
-            .entries
-            .get(index % CHUNK)?
-            .as_ref()
+        self.chunks.get(index / CHUNK)?.entries.get(index % CHUNK)?.as_ref()
     }
 
     #[inline]
     fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<T>> {
         let index = index as usize;
-        self.chunks
-            .get_mut(index / CHUNK)?
-            .entries
-            .get_mut(index % CHUNK)?
-            .as_mut()
+        self.chunks.get_mut(index / CHUNK)?.entries.get_mut(index % CHUNK)?.as_mut()
     }
 
     #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
-        self.entry(key.index)
-            .filter(|entry| entry.generation == key.generation)
-            .map(|entry| &entry.value)
+        self.entry(key.index).filter(|entry| entry.generation == key.generation).map(|entry| &entry.value)
     }
 
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.entry_mut(key.index)
-            .filter(|entry| entry.generation == key.generation)
-            .map(|entry| &mut entry.value)
+        self.entry_mut(key.index).filter(|entry| entry.generation == key.generation).map(|entry| &mut entry.value)
     }
 
     #[inline]
@@ -244,10 +212,7 @@ impl<T> Slab<T> {
     /// The key of whatever lives at `index` now.
     #[inline]
     pub fn key_at(&self, index: u32) -> Option<Key> {
-        self.entry(index).map(|entry| Key {
-            index,
-            generation: entry.generation,
-        })
+        self.entry(index).map(|entry| Key { index, generation: entry.generation })
     }
 
     pub fn remove(&mut self, key: Key) -> Option<T> {
@@ -287,50 +252,22 @@ impl<T> Slab<T> {
 
     /// In order of index.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.chunks
-            .iter()
-            .enumerate()
-            .filter(|(_, chunk)| !chunk.is_unused())
-            .flat_map(|(number, chunk)| {
-                chunk
-                    .entries
-                    .iter()
-                    .enumerate()
-                    .filter_map(move |(slot, entry)| {
-                        let entry = entry.as_ref()?;
-                        Some((
-                            Key {
-                                index: (number * CHUNK + slot) as u32,
-                                generation: entry.generation,
-                            },
-                            &entry.value,
-                        ))
-                    })
+        self.chunks.iter().enumerate().filter(|(_, chunk)| !chunk.is_unused()).flat_map(|(number, chunk)| {
+            chunk.entries.iter().enumerate().filter_map(move |(slot, entry)| {
+                let entry = entry.as_ref()?;
+                Some((Key { index: (number * CHUNK + slot) as u32, generation: entry.generation }, &entry.value))
             })
+        })
     }
 
     /// In order of index.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
-        self.chunks
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, chunk)| !chunk.is_unused())
-            .flat_map(|(number, chunk)| {
-                chunk
-                    .entries
-                    .iter_mut()
-                    .enumerate()
-                    .filter_map(move |(slot, entry)| {
-                        let entry = entry.as_mut()?;
-                        Some((
-                            Key {
-                                index: (number * CHUNK + slot) as u32,
-                                generation: entry.generation,
-                            },
-                            &mut entry.value,
-                        ))
-                    })
+        self.chunks.iter_mut().enumerate().filter(|(_, chunk)| !chunk.is_unused()).flat_map(|(number, chunk)| {
+            chunk.entries.iter_mut().enumerate().filter_map(move |(slot, entry)| {
+                let entry = entry.as_mut()?;
+                Some((Key { index: (number * CHUNK + slot) as u32, generation: entry.generation }, &mut entry.value))
             })
+        })
     }
 }
 

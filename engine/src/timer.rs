@@ -57,20 +57,15 @@ pub struct Wheel<T> {
     occupied: [u64; LEVELS],
 }
 
-impl<T: Copy> Default for Wheel<T> {
+impl<T> Default for Wheel<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Copy> Wheel<T> {
+impl<T> Wheel<T> {
     pub fn new() -> Self {
-        Self {
-            now: 0,
-            timers: Slab::new(),
-            heads: Box::new([NIL; LISTS]),
-            occupied: [0; LEVELS],
-        }
+        Self { now: 0, timers: Slab::new(), heads: Box::new([NIL; LISTS]), occupied: [0; LEVELS] }
     }
 
     pub fn len(&self) -> usize {
@@ -89,13 +84,7 @@ impl<T: Copy> Wheel<T> {
     /// Files a timer. One that is due already expires at the next [`Wheel::advance`].
     pub fn insert(&mut self, deadline: Timestamp, value: T) -> TimerKey {
         let deadline = deadline.tick_ceil();
-        let key = self.timers.insert(Timer {
-            deadline,
-            previous: NIL,
-            next: NIL,
-            list: OVERDUE,
-            value,
-        });
+        let key = self.timers.insert(Timer { deadline, previous: NIL, next: NIL, list: OVERDUE, value });
         self.link(key.index(), deadline);
         TimerKey(key)
     }
@@ -124,11 +113,7 @@ impl<T: Copy> Wheel<T> {
     /// When to call [`Wheel::advance`] next: never after the earliest deadline's tick, but perhaps before it, when a
     /// slot of a higher level has to be filed again. `None` when there are no timers.
     pub fn next(&self) -> Option<Timestamp> {
-        let tick = if self.heads[usize::from(OVERDUE)] == NIL {
-            self.earliest()?.0
-        } else {
-            self.now
-        };
+        let tick = if self.heads[usize::from(OVERDUE)] == NIL { self.earliest()?.0 } else { self.now };
         Some(Timestamp::from_tick(tick))
     }
 
@@ -226,7 +211,7 @@ mod tests {
         Timestamp::from_tick(tick)
     }
 
-    fn advance<T: Copy>(wheel: &mut Wheel<T>, to: Timestamp) -> Vec<T> {
+    fn advance<T>(wheel: &mut Wheel<T>, to: Timestamp) -> Vec<T> {
         let mut expired = Vec::new();
         wheel.advance(to, &mut expired);
         expired
@@ -234,25 +219,10 @@ mod tests {
 
     #[test]
     fn a_timer_fires_at_its_tick_and_not_before() {
-        for deadline in [
-            1,
-            63,
-            64,
-            65,
-            4095,
-            4096,
-            4097,
-            1 << 24,
-            (1 << 30) + 77,
-            1 << 36,
-            1 << 40,
-        ] {
+        for deadline in [1, 63, 64, 65, 4095, 4096, 4097, 1 << 24, (1 << 30) + 77, 1 << 36, 1 << 40] {
             let mut wheel = Wheel::new();
             wheel.insert(tick(deadline), deadline);
-            assert!(
-                advance(&mut wheel, tick(deadline - 1)).is_empty(),
-                "{deadline}"
-            );
+            assert!(advance(&mut wheel, tick(deadline - 1)).is_empty(), "{deadline}");
             assert_eq!(wheel.next(), Some(tick(deadline)), "{deadline}");
             assert_eq!(advance(&mut wheel, tick(deadline)), [deadline]);
             assert_eq!((wheel.len(), wheel.next()), (0, None));
@@ -364,33 +334,19 @@ mod tests {
     }
 
     fn check_expired(due: &[(u64, u64, TimerKey)], before: u64, expired: &[u64]) {
-        let deadline_of =
-            |value: &u64| due.iter().find(|(_, due, _)| due == value).map(|due| due.0);
-        let order: Vec<u64> = expired
-            .iter()
-            .map(|value| deadline_of(value).expect("fired early"))
-            .collect();
+        let deadline_of = |value: &u64| due.iter().find(|(_, due, _)| due == value).map(|due| due.0);
+        let order: Vec<u64> = expired.iter().map(|value| deadline_of(value).expect("fired early")).collect();
         // The overdue ones go first; all others come in the order of their ticks.
         let overdue = order.partition_point(|deadline| *deadline <= before);
-        assert!(
-            order[overdue..].is_sorted()
-                && order[overdue..].iter().all(|deadline| *deadline > before)
-        );
+        assert!(order[overdue..].is_sorted() && order[overdue..].iter().all(|deadline| *deadline > before));
         let mut values = expired.to_vec();
         values.sort_unstable();
-        assert!(
-            values
-                .into_iter()
-                .eq(due.iter().map(|(_, value, _)| *value))
-        );
+        assert!(values.into_iter().eq(due.iter().map(|(_, value, _)| *value)));
     }
 
     fn check_bound(wheel: &Wheel<u64>, model: &[(u64, u64, TimerKey)]) {
         assert_eq!(wheel.len(), model.len());
-        match (
-            wheel.next(),
-            model.iter().map(|(deadline, ..)| *deadline).min(),
-        ) {
+        match (wheel.next(), model.iter().map(|(deadline, ..)| *deadline).min()) {
             (None, None) => {}
             (Some(next), Some(earliest)) => assert!(next.tick_floor() <= earliest.max(wheel.now)),
             (next, earliest) => panic!("{next:?} but the earliest is {earliest:?}"),

@@ -12,11 +12,20 @@ pub enum Command {
     /// Run this snapshot from the next turn on. The old one comes back, to be dropped off the shard.
     /// `sockets` holds this shard's own listening socket for every [`BindId`] that the snapshot before did not have;
     /// sockets of ids that the new one lacks are closed.
-    Apply { snapshot: Arc<Snapshot>, sockets: Vec<(BindId, OwnedFd)>, done: oneshot::Sender<Applied> },
+    Apply {
+        snapshot: Arc<Snapshot>,
+        sockets: Vec<(BindId, OwnedFd)>,
+        done: oneshot::Sender<Applied>,
+    },
     Report(oneshot::Sender<ShardReport>),
-    Connections { filter: ConnectionFilter, answer: oneshot::Sender<Vec<ConnectionReport>> },
+    Connections {
+        filter: ConnectionFilter,
+        answer: oneshot::Sender<Vec<ConnectionReport>>,
+    },
     /// Stop accepting; let connections finish. `done` fires when none is left.
-    Drain { done: oneshot::Sender<()> },
+    Drain {
+        done: oneshot::Sender<()>,
+    },
     /// End every connection with [`crate::report::Reason::Drained`], drain the ring, and leave.
     Stop,
 }

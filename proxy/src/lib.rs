@@ -1,1 +1,32 @@
+//! `balance-shard`: the command line, the control thread, and the data path that every shard runs.
+//!
+//! Reading order: [`snapshot`], [`command`], [`report`] and [`link`] are the contract between the control thread and the
+//! shards; `control` runs a process from the first load to the last statistics; `listen` makes its sockets; `admin`
+//! answers over HTTP; [`cli`] is the way in.
+//!
+//! Invariants:
+//! * The control thread never waits for a shard without a deadline.
+//! * A snapshot reaches the shards only when everything it needs is there, its sockets included.
+//! * Snapshots are dropped on the control thread.
 #![forbid(unsafe_code)]
+
+mod admin;
+mod balance;
+pub mod cli;
+pub mod command;
+mod control;
+mod demo;
+mod exit;
+mod l4;
+pub mod link;
+mod listen;
+mod logging;
+mod placement;
+mod process;
+pub mod report;
+mod shard;
+pub mod snapshot;
+mod source;
+mod state;
+mod table;
+mod upstream;

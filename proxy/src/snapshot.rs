@@ -4,6 +4,10 @@
 //! Identities survive from one snapshot to the next as long as the thing itself is unchanged, so that a shard can keep
 //! its sockets, its counters and its connections.
 
+mod compile;
+
+pub(crate) use compile::{BindPlan, Ids, bind_plans, compile};
+
 use balance_config::model::{Address, Policy, SocketOptions};
 use std::{sync::Arc, time::Duration};
 

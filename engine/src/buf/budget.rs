@@ -17,10 +17,7 @@ pub struct Budget {
 
 impl Budget {
     pub fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Self {
-            bytes_max,
-            leased: AtomicU64::new(0),
-        })
+        Arc::new(Self { bytes_max, leased: AtomicU64::new(0) })
     }
 
     pub fn bytes_max(&self) -> u64 {
@@ -36,18 +33,9 @@ impl Budget {
     ///
     /// The number guards no other memory, so relaxed is enough.
     pub fn lease(self: &Arc<Self>, bytes: u64) -> Option<Lease> {
-        let room = |leased: u64| {
-            leased
-                .checked_add(bytes)
-                .filter(|sum| *sum <= self.bytes_max)
-        };
-        self.leased
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
-            .ok()?;
-        Some(Lease {
-            budget: Arc::clone(self),
-            bytes,
-        })
+        let room = |leased: u64| leased.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
+        self.leased.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        Some(Lease { budget: Arc::clone(self), bytes })
     }
 }
 

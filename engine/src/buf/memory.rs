@@ -2,8 +2,8 @@
 //!
 //! Mapped from the kernel and not taken from the allocator, for three reasons: the pages are zero without anybody
 //! touching them, whereas `alloc_zeroed` with a page's alignment writes them all; unmapping gives the memory back at
-//! once, whatever the allocator thinks of its thresholds; and neighbours merge into one area, so that many chunks do not
-//! use up `vm.max_map_count`.
+//! once, whatever the allocator thinks of its thresholds; and neighbours merge into one area, so that many chunks do
+//! not use up `vm.max_map_count`.
 
 use std::ptr::NonNull;
 

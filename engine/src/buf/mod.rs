@@ -51,12 +51,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self {
-            small: 4 << 10,
-            medium: 32 << 10,
-            large: 64 << 10,
-            huge: 1 << 20,
-        }
+        Self { small: 4 << 10, medium: 32 << 10, large: 64 << 10, huge: 1 << 20 }
     }
 }
 
@@ -100,12 +95,7 @@ impl Buffer {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped and not used again, so the count moves out of it exactly once.
         let pool = unsafe { std::ptr::read(&raw const this.pool) };
-        RawBuffer {
-            ptr: this.ptr,
-            pool: Rc::into_raw(pool),
-            id: this.id,
-            capacity: this.capacity,
-        }
+        RawBuffer { ptr: this.ptr, pool: Rc::into_raw(pool), id: this.id, capacity: this.capacity }
     }
 
     /// Takes back a buffer that was lent.
@@ -117,12 +107,7 @@ impl Buffer {
     pub unsafe fn from_raw(raw: RawBuffer) -> Self {
         // SAFETY: the pointer came from `Rc::into_raw`, and the caller promises that this count is taken back once.
         let pool = unsafe { Rc::from_raw(raw.pool) };
-        Self {
-            ptr: raw.ptr,
-            pool,
-            id: raw.id,
-            capacity: raw.capacity,
-        }
+        Self { ptr: raw.ptr, pool, id: raw.id, capacity: raw.capacity }
     }
 }
 
@@ -154,10 +139,7 @@ impl Drop for Buffer {
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffer")
-            .field("ptr", &self.ptr)
-            .field("class", &self.class())
-            .finish_non_exhaustive()
+        f.debug_struct("Buffer").field("ptr", &self.ptr).field("class", &self.class()).finish_non_exhaustive()
     }
 }
 

@@ -76,10 +76,7 @@ impl ClassPool {
             all_free: u64::MAX >> (SLOTS_MAX - slots),
             chunks: Vec::new(),
             roomy: BitSet::default(),
-            stats: BufferClassStats {
-                size: size as u64,
-                ..BufferClassStats::default()
-            },
+            stats: BufferClassStats { size: size as u64, ..BufferClassStats::default() },
         }
     }
 
@@ -113,22 +110,14 @@ impl ClassPool {
     fn grow(&mut self, budget: &Arc<Budget>) -> Option<usize> {
         // The lease first: a pool at its cap is asked often, and must say no without a walk.
         let bytes = self.slots() * self.size as u64;
-        let lease = if self.chunks.len() < CHUNKS_MAX {
-            budget.lease(bytes)
-        } else {
-            None
-        };
+        let lease = if self.chunks.len() < CHUNKS_MAX { budget.lease(bytes) } else { None };
         let Some(memory) = lease.and_then(Memory::map) else {
             self.stats.refused_total += 1;
             return None;
         };
         let hole = self.chunks.iter().position(|chunk| chunk.memory.is_none());
         let number = hole.unwrap_or(self.chunks.len());
-        let chunk = Chunk {
-            memory: Some(memory),
-            free: self.all_free,
-            idle_since: None,
-        };
+        let chunk = Chunk { memory: Some(memory), free: self.all_free, idle_since: None };
         if number == self.chunks.len() {
             self.chunks.push(chunk);
         } else {
@@ -156,23 +145,10 @@ impl ClassPool {
     fn inspect(&self, number: usize, slot: u32, ptr: NonNull<u8>) {
         #[cfg(debug_assertions)]
         {
-            let chunk = self
-                .chunks
-                .get(number)
-                .expect("a buffer came back to a pool that is not its own");
-            let memory = chunk
-                .memory
-                .as_ref()
-                .expect("a buffer came back after its chunk was freed");
-            let expected = memory
-                .base()
-                .as_ptr()
-                .wrapping_add(slot as usize * self.size);
-            assert_eq!(
-                ptr.as_ptr(),
-                expected,
-                "a buffer came back to a pool that is not its own"
-            );
+            let chunk = self.chunks.get(number).expect("a buffer came back to a pool that is not its own");
+            let memory = chunk.memory.as_ref().expect("a buffer came back after its chunk was freed");
+            let expected = memory.base().as_ptr().wrapping_add(slot as usize * self.size);
+            assert_eq!(ptr.as_ptr(), expected, "a buffer came back to a pool that is not its own");
             assert_eq!(chunk.free & 1 << slot, 0, "a buffer came back twice");
             // SAFETY: the buffer is whole, inside its mapping (just checked), and its owner has given it up.
             unsafe { ptr.write_bytes(POISON, self.size) };
@@ -193,21 +169,13 @@ impl ClassPool {
                 self.stats.capacity -= u64::from(self.all_free.count_ones());
             }
         }
-        while self
-            .chunks
-            .last()
-            .is_some_and(|chunk| chunk.memory.is_none())
-        {
+        while self.chunks.last().is_some_and(|chunk| chunk.memory.is_none()) {
             self.chunks.pop();
         }
     }
 
     fn leased_bytes(&self) -> u64 {
-        self.chunks
-            .iter()
-            .filter_map(|chunk| chunk.memory.as_ref())
-            .map(Memory::leased_bytes)
-            .sum()
+        self.chunks.iter().filter_map(|chunk| chunk.memory.as_ref()).map(Memory::leased_bytes).sum()
     }
 }
 
@@ -221,9 +189,7 @@ pub(super) struct Inner {
 impl Inner {
     #[inline]
     pub(super) fn give_back(&self, id: u32, ptr: NonNull<u8>) {
-        self.classes[class_of(id) as usize]
-            .borrow_mut()
-            .give_back(id, ptr);
+        self.classes[class_of(id) as usize].borrow_mut().give_back(id, ptr);
     }
 }
 
@@ -236,12 +202,8 @@ pub struct BufferPool(Rc<Inner>);
 impl BufferPool {
     pub fn new(sizes: Sizes, budget: Arc<Budget>) -> Self {
         let bytes = [sizes.small, sizes.medium, sizes.large, sizes.huge];
-        debug_assert!(
-            bytes.is_sorted(),
-            "the buffer classes do not ascend: {sizes:?}"
-        );
-        let classes =
-            array::from_fn(|class| RefCell::new(ClassPool::new(Class::ALL[class], bytes[class])));
+        debug_assert!(bytes.is_sorted(), "the buffer classes do not ascend: {sizes:?}");
+        let classes = array::from_fn(|class| RefCell::new(ClassPool::new(Class::ALL[class], bytes[class])));
         Self(Rc::new(Inner { classes, budget }))
     }
 
@@ -250,19 +212,12 @@ impl BufferPool {
     pub fn take(&self, class: Class) -> Option<Buffer> {
         let mut pool = self.0.classes[class as usize].borrow_mut();
         let (ptr, id) = pool.take(&self.0.budget)?;
-        Some(Buffer {
-            ptr,
-            pool: Rc::clone(&self.0),
-            id,
-            capacity: pool.size as u32,
-        })
+        Some(Buffer { ptr, pool: Rc::clone(&self.0), id, capacity: pool.size as u32 })
     }
 
     /// The smallest class whose buffers hold `bytes`; `None` when not even a huge one does.
     pub fn optimal(&self, bytes: usize) -> Option<Class> {
-        Class::ALL
-            .into_iter()
-            .find(|class| self.size(*class) >= bytes)
+        Class::ALL.into_iter().find(|class| self.size(*class) >= bytes)
     }
 
     /// Bytes of one buffer of `class`.
@@ -285,13 +240,17 @@ impl BufferPool {
         }
     }
 
+    /// A shrink may have something to free, now or later.
+    pub fn has_idle_chunks(&self) -> bool {
+        self.0.classes.iter().any(|class| {
+            let class = class.borrow();
+            class.chunks.iter().any(|chunk| chunk.memory.is_some() && chunk.free == class.all_free)
+        })
+    }
+
     /// Buffers that have not come back. When a shard has drained and dropped everything else, each one is a leak.
     pub fn leaked(&self) -> u64 {
-        self.0
-            .classes
-            .iter()
-            .map(|class| class.borrow().stats.in_use)
-            .sum()
+        self.0.classes.iter().map(|class| class.borrow().stats.in_use).sum()
     }
 
     /// `ring` is zero here: only the driver knows what it has lent to its receive ring.
@@ -299,12 +258,7 @@ impl BufferPool {
         BufferStats {
             classes: array::from_fn(|class| self.0.classes[class].borrow().stats),
             ring: 0,
-            leased_bytes: self
-                .0
-                .classes
-                .iter()
-                .map(|class| class.borrow().leased_bytes())
-                .sum(),
+            leased_bytes: self.0.classes.iter().map(|class| class.borrow().leased_bytes()).sum(),
         }
     }
 }

@@ -99,7 +99,10 @@ pub enum CloseHow {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// To an address, and from a certain one if `from` is given (port 0: any).
-    Ip { to: SocketAddr, from: Option<IpAddr> },
+    Ip {
+        to: SocketAddr,
+        from: Option<IpAddr>,
+    },
     Unix(PathBuf),
 }
 
@@ -150,11 +153,29 @@ impl Errno {
     pub const CONN_REFUSED: Self = Self(libc::ECONNREFUSED);
     pub const BROKEN_PIPE: Self = Self(libc::EPIPE);
     pub const TOO_MANY_FILES: Self = Self(libc::EMFILE);
+    /// Every port of the source address is in use towards this destination.
+    pub const NO_PORT: Self = Self(libc::EADDRNOTAVAIL);
     pub const TIMED_OUT: Self = Self(libc::ETIMEDOUT);
 
     /// The peer has torn the connection down: later bytes cannot arrive and a FIN would be a lie.
     pub fn is_reset(self) -> bool {
         self == Self::CONN_RESET || self == Self::BROKEN_PIPE
+    }
+
+    /// An accept failed because its one connection was gone already, as accept(2) reports it on Linux.
+    pub fn concerns_one_connection(self) -> bool {
+        matches!(
+            self.0,
+            libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+        )
     }
 
     /// The machine or our limits are short of something (descriptors, memory); waiting may help.
@@ -192,14 +213,26 @@ impl From<io::Error> for Errno {
 /// What became of an operation, with everything it yields or gives back.
 #[derive(Debug)]
 pub enum Outcome {
-    Accepted { desc: Desc, peer: Peer },
+    Accepted {
+        desc: Desc,
+        peer: Peer,
+    },
     Connected(Desc),
     /// `buffer[..len]` is what came, never empty.
-    Received { buffer: Buffer, len: u32 },
+    Received {
+        buffer: Buffer,
+        len: u32,
+    },
     /// The peer closed its write half. Always last.
     Eof,
-    Sent { buffer: Buffer, sent: u32 },
-    SendFailed { buffer: Buffer, errno: Errno },
+    Sent {
+        buffer: Buffer,
+        sent: u32,
+    },
+    SendFailed {
+        buffer: Buffer,
+        errno: Errno,
+    },
     Done,
     Failed(Errno),
 }

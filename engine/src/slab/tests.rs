@@ -48,10 +48,7 @@ fn a_burst_is_given_back() {
     slab.shrink();
     assert_eq!(slab.capacity(), CHUNK);
     let fresh = slab.insert(5000);
-    assert!(
-        fresh.index() >= 960,
-        "room in a chunk that has memory goes before a new chunk"
-    );
+    assert!(fresh.index() >= 960, "room in a chunk that has memory goes before a new chunk");
     for key in &keys[990..] {
         assert!(slab.remove(*key).is_some());
     }
@@ -64,9 +61,7 @@ fn a_burst_is_given_back() {
 #[test]
 fn a_panic_while_building_a_value_changes_nothing() {
     let mut slab = Slab::new();
-    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        slab.insert_with(|_| panic!("no"))
-    }));
+    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| slab.insert_with(|_| panic!("no"))));
     assert!(attempt.is_err());
     assert_eq!(slab.len(), 0);
     slab.insert_with(|key| assert_eq!(key.index(), 0));
@@ -104,18 +99,10 @@ fn compare_with_a_map(rng: &mut Rng) {
         assert_eq!(slab.len(), model.len());
     }
     assert!(dead.iter().all(|key| slab.get(*key).is_none()));
-    assert!(
-        model
-            .iter()
-            .all(|(key, value)| slab.get(*key) == Some(value))
-    );
+    assert!(model.iter().all(|(key, value)| slab.get(*key) == Some(value)));
     let mut seen: Vec<(Key, u64)> = slab.iter().map(|(key, value)| (key, *value)).collect();
     assert!(seen.is_sorted_by_key(|(key, _)| key.index()));
     seen.sort_unstable();
-    assert!(
-        seen.iter()
-            .copied()
-            .eq(model.iter().map(|(key, value)| (*key, *value)))
-    );
+    assert!(seen.iter().copied().eq(model.iter().map(|(key, value)| (*key, *value))));
     assert_eq!(slab.iter_mut().count(), model.len());
 }

@@ -5,10 +5,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 fn pool_of(bytes_max: u64) -> (BufferPool, Arc<Budget>) {
     let budget = Budget::new(bytes_max);
-    (
-        BufferPool::new(Sizes::default(), Arc::clone(&budget)),
-        budget,
-    )
+    (BufferPool::new(Sizes::default(), Arc::clone(&budget)), budget)
 }
 
 fn at(seconds: u64) -> Timestamp {
@@ -23,10 +20,7 @@ fn a_buffer_is_small_and_so_is_an_optional_one() {
 #[test]
 fn every_class_has_its_size_and_is_page_aligned_and_zero() {
     let (pool, _) = pool_of(64 << 20);
-    for (class, size) in Class::ALL
-        .into_iter()
-        .zip([4 << 10, 32 << 10, 64 << 10, 1 << 20])
-    {
+    for (class, size) in Class::ALL.into_iter().zip([4 << 10, 32 << 10, 64 << 10, 1 << 20]) {
         let buffers: Vec<Buffer> = (0..9).map(|_| pool.take(class).unwrap()).collect();
         for buffer in &buffers {
             assert_eq!((buffer.len(), buffer.class()), (size, class));
@@ -50,19 +44,8 @@ fn the_optimal_class_is_the_smallest_that_fits() {
 #[test]
 fn odd_sizes_are_rounded_up_to_pages() {
     let budget = Budget::new(1 << 30);
-    let pool = BufferPool::new(
-        Sizes {
-            small: 1,
-            medium: 5000,
-            large: 5000,
-            huge: 9000,
-        },
-        budget,
-    );
-    assert_eq!(
-        Class::ALL.map(|class| pool.size(class)),
-        [4096, 8192, 8192, 12288]
-    );
+    let pool = BufferPool::new(Sizes { small: 1, medium: 5000, large: 5000, huge: 9000 }, budget);
+    assert_eq!(Class::ALL.map(|class| pool.size(class)), [4096, 8192, 8192, 12288]);
     let buffers: Vec<Buffer> = (0..50).map(|_| pool.take(Class::Huge).unwrap()).collect();
     assert_eq!(buffers.len(), 50);
 }
@@ -74,10 +57,7 @@ fn the_cap_is_kept_and_counted() {
     assert!(pool.take(Class::Small).is_none());
     assert!(pool.take(Class::Medium).is_none());
     assert_eq!(pool.stats().classes[0].refused_total, 1);
-    assert_eq!(
-        (budget.leased(), pool.stats().leased_bytes),
-        (CHUNK_BYTES as u64, CHUNK_BYTES as u64)
-    );
+    assert_eq!((budget.leased(), pool.stats().leased_bytes), (CHUNK_BYTES as u64, CHUNK_BYTES as u64));
     drop(small);
     assert!(pool.take(Class::Small).is_some());
 }
@@ -89,11 +69,7 @@ fn idle_chunks_are_given_back_and_only_those() {
     assert_eq!(pool.stats().classes[0].capacity, 256);
     buffers.truncate(1);
     pool.shrink(at(1), IDLE);
-    assert_eq!(
-        pool.stats().classes[0].capacity,
-        256,
-        "not idle for long enough"
-    );
+    assert_eq!(pool.stats().classes[0].capacity, 256, "not idle for long enough");
     // Taken and returned in between: but the lowest chunk serves, the idle ones stay idle.
     drop(pool.take(Class::Small));
     pool.shrink(at(11), IDLE);
@@ -103,20 +79,10 @@ fn idle_chunks_are_given_back_and_only_those() {
     pool.shrink(at(12), IDLE);
     drop(pool.take(Class::Small));
     pool.shrink(at(22), IDLE);
-    assert_eq!(
-        budget.leased(),
-        CHUNK_BYTES as u64,
-        "use in between starts the time again"
-    );
+    assert_eq!(budget.leased(), CHUNK_BYTES as u64, "use in between starts the time again");
     pool.shrink(at(32), IDLE);
     assert_eq!(budget.leased(), 0);
-    assert!(
-        pool.take(Class::Small)
-            .unwrap()
-            .iter()
-            .all(|byte| *byte == 0),
-        "fresh memory is zero again"
-    );
+    assert!(pool.take(Class::Small).unwrap().iter().all(|byte| *byte == 0), "fresh memory is zero again");
 }
 
 #[test]
@@ -175,12 +141,7 @@ fn a_return_to_a_foreign_pool_is_caught() {
 fn a_returned_buffer_is_poisoned() {
     let (pool, _) = pool_of(64 << 20);
     pool.take(Class::Small).unwrap().fill(1);
-    assert!(
-        pool.take(Class::Small)
-            .unwrap()
-            .iter()
-            .all(|byte| *byte == POISON)
-    );
+    assert!(pool.take(Class::Small).unwrap().iter().all(|byte| *byte == POISON));
 }
 
 /// Each buffer carries a mark of its own at both ends; an overlap or a double hand-out would overwrite one.

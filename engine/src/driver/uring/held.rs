@@ -14,15 +14,27 @@ pub(super) struct Held {
 
 pub(super) enum What {
     /// `slot`: where the descriptor will be; `None` with real descriptors.
-    Accept { slot: Option<u32>, addr: Box<AddrBuf> },
+    Accept {
+        slot: Option<u32>,
+        addr: Box<AddrBuf>,
+    },
     /// The socket exists; connecting may fail, then it is closed.
-    Connect { desc: Desc, _addr: Box<AddrBuf> },
-    Send { buffer: Buffer },
+    Connect {
+        desc: Desc,
+        _addr: Box<AddrBuf>,
+    },
+    Send {
+        buffer: Buffer,
+    },
     /// The direct descriptor is being installed, to be shut down by shutdown(2).
-    Shutdown { desc: Desc },
+    Shutdown {
+        desc: Desc,
+    },
     /// The same, by the ring, which takes a worker thread: where no descriptor was left to install to.
     ShutdownByRing,
-    Close { desc: Desc },
+    Close {
+        desc: Desc,
+    },
 }
 
 /// All of them, and the address buffers waiting for their next use.

@@ -53,9 +53,7 @@ pub(super) fn build_ring(no_sqarray: bool, sq: u32, cq: u32) -> io::Result<(IoUr
 
 impl Lane {
     pub(super) fn open(features: Features, pool: BufferPool, ring_buffers: u16) -> io::Result<Self> {
-        let (mut ring, _) = build_ring(features.has(Feature::NoSqArray), SQ_ENTRIES, CQ_ENTRIES)?;
-        // One lookup less an enter; kernels that refuse work as well without.
-        let _unregistered_is_fine = ring.submitter().register_ring_fd();
+        let (ring, _) = build_ring(features.has(Feature::NoSqArray), SQ_ENTRIES, CQ_ENTRIES)?;
         let bufs = BufRing::register(&ring, 0, ring_buffers, pool)?;
         let mut lane = Self { ring, bufs, free: Vec::new(), table_size: 0, features };
         if features.has(Feature::Direct) {

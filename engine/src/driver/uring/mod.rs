@@ -566,10 +566,12 @@ impl UringDriver {
 
     fn arm_wake(&mut self) {
         let Some(fd) = self.wake else { return };
-        let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32)
-            .multi(true)
-            .build()
-            .user_data(user_data(0, Kind::Wake, 0, 0));
+        let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).multi(true).build().user_data(user_data(
+            0,
+            Kind::Wake,
+            0,
+            0,
+        ));
         self.push(0, &entry);
     }
 

@@ -76,7 +76,7 @@ fn has_setsockopt(mut ring: io_uring::IoUring) -> bool {
 /// One multishot receive from a socket pair into a provided buffer, as every connection will do.
 fn receive_once(features: Features) -> io::Result<()> {
     const WORD: &[u8] = b"balance";
-    let pool = BufferPool::unlimited(Sizes::default());
+    let pool = BufferPool::new(Sizes::default(), crate::buf::Budget::new(u64::MAX));
     let mut lane = Lane::open(features.without(Feature::Direct), pool, 16)?;
     let (mut theirs, ours) = UnixStream::pair()?;
     theirs.write_all(WORD)?;

@@ -1,0 +1,177 @@
+//! The addresses a listener binds and an endpoint is reached at.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use crate::{
+    diagnostic::{Fault, quoted},
+    model::Address,
+};
+
+/// `sun_path` of a unix socket holds 108 bytes, the last of them NUL.
+const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// What a listener may bind: `IP:port`, `:port` for every address of both families, `unix:/path`.
+pub(crate) fn parse_bind(text: &str) -> Result<Address, Fault> {
+    if let Some(address) = unix_or_ip(text)? {
+        return Ok(address);
+    }
+    if let Some(port) = text.strip_prefix(':').and_then(port) {
+        return Ok(Address::Ip(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)));
+    }
+    let fault = Fault::new(format!("{} is not an address to listen on", quoted(text)));
+    Err(match text.rsplit_once(':') {
+        _ if port(text).is_some() => fault.help(format!("write \":{text}\" for port {text} on every address")),
+        Some(("localhost", p)) if port(p).is_some() => fault.help(format!("write \"127.0.0.1:{p}\" or \"[::1]:{p}\"")),
+        Some(("*", p)) if port(p).is_some() => fault.help(format!("write \":{p}\" for every address")),
+        _ => explain(fault, text, "write \"IP:port\", \":port\" for every address, or \"unix:/path\""),
+    })
+}
+
+/// Where an endpoint may be: `IP:port`, `unix:/path`.
+pub(crate) fn parse_endpoint(text: &str) -> Result<Address, Fault> {
+    let fault = || Fault::new(format!("{} is not the address of an endpoint", quoted(text)));
+    match unix_or_ip(text)? {
+        Some(Address::Ip(ip)) if ip.port() == 0 => return Err(fault().help("port 0 cannot be connected to")),
+        Some(Address::Ip(ip)) if ip.ip().is_unspecified() => {
+            return Err(fault().help(format!("name the machine, as in \"127.0.0.1:{}\"", ip.port())));
+        }
+        Some(address) => return Ok(address),
+        None => {}
+    }
+    Err(match text.rsplit_once(':') {
+        Some((host, p)) if port(p).is_some() && is_host_name(host) => {
+            let named =
+                Fault::new(format!("{} is a host name, and endpoints are IP addresses in this version", quoted(host)));
+            named.at(0..host.len()).help(match host {
+                "localhost" => format!("write \"127.0.0.1:{p}\""),
+                _ => format!("write the address it stands for, as in \"192.0.2.1:{p}\""),
+            })
+        }
+        Some(("", p)) if port(p).is_some() => fault().help(format!("name the machine, as in \"127.0.0.1:{p}\"")),
+        _ => explain(fault(), text, "write \"IP:port\" or \"unix:/path\""),
+    })
+}
+
+/// The forms both sides share; `None` where the text is neither.
+fn unix_or_ip(text: &str) -> Result<Option<Address>, Fault> {
+    match text.strip_prefix("unix:") {
+        Some(path) => unix(path).map(Some),
+        None => Ok(text.parse().ok().map(Address::Ip)),
+    }
+}
+
+fn unix(path: &str) -> Result<Address, Fault> {
+    if path.starts_with("//") || !path.starts_with('/') {
+        let fault = Fault::new(format!("{} is not the absolute path of a unix socket", quoted(path)));
+        return Err(fault.help("write \"unix:/run/app.sock\""));
+    }
+    if path.len() > UNIX_PATH_BYTES_MAX {
+        let message =
+            format!("the path of a unix socket has {} bytes, and the kernel takes {UNIX_PATH_BYTES_MAX}", path.len());
+        return Err(Fault::new(message).help("use a shorter path, or a symbolic link to its directory"));
+    }
+    if path.contains('\0') || path.ends_with('/') {
+        return Err(Fault::new(format!("{} cannot be the name of a unix socket", quoted(path))));
+    }
+    Ok(Address::Unix(PathBuf::from(path)))
+}
+
+/// Mistakes that either side may make.
+fn explain(fault: Fault, text: &str, otherwise: &str) -> Fault {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let rest = rest.split('/').next().unwrap_or(rest);
+        return fault.help(match scheme {
+            "unix" => "write \"unix:/path\", with one slash".to_owned(),
+            _ if rest.contains(':') => format!("leave out \"{scheme}://\" and any path"),
+            _ => format!("leave out \"{scheme}://\" and any path, and add a port"),
+        });
+    }
+    // "::1:80" is an address by itself, but hardly what was meant.
+    if let Some((host, p)) = text.rsplit_once(':')
+        && host.parse::<Ipv6Addr>().is_ok()
+        && port(p).is_some()
+    {
+        return fault.help(format!("an IPv6 address with a port needs brackets: \"[{host}]:{p}\""));
+    }
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return fault.help(format!("add a port, as in \"{}\"", SocketAddr::new(ip, 80)));
+    }
+    if text.starts_with('/') {
+        return fault.help(format!("write \"unix:{text}\""));
+    }
+    match text.rsplit_once(':') {
+        Some((host, p)) if host.parse::<IpAddr>().is_ok() && !p.is_empty() => {
+            fault.help("a port is a number from 1 to 65535")
+        }
+        None if is_host_name(text) => fault.help(format!("add a port; {otherwise}")),
+        _ => fault.help(otherwise),
+    }
+}
+
+fn port(text: &str) -> Option<u16> {
+    // `parse` alone would take "+80".
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// True for what DNS would call a name, where an IPv4 address with a digit too many is none.
+fn is_host_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    text.len() <= 255 && text.bytes().all(allowed) && text.bytes().any(|b| b.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn same(parse: fn(&str) -> Result<Address, Fault>, text: &str, expected: &str) {
+        assert_eq!(parse(text).map(|a| a.to_string()), Ok(expected.to_owned()), "{text}");
+    }
+
+    #[track_caller]
+    fn refused(parse: fn(&str) -> Result<Address, Fault>, text: &str, words: &str) {
+        let fault = parse(text).expect_err(text).to_string();
+        assert!(fault.contains(words), "{fault}");
+    }
+
+    #[test]
+    fn addresses_to_listen_on() {
+        same(parse_bind, "0.0.0.0:8080", "0.0.0.0:8080");
+        same(parse_bind, ":8080", "[::]:8080");
+        same(parse_bind, "[::1]:80", "[::1]:80");
+        same(parse_bind, "127.0.0.1:0", "127.0.0.1:0");
+        same(parse_bind, "unix:/run/x.sock", "unix:/run/x.sock");
+        refused(parse_bind, "8080", "write \":8080\"");
+        refused(parse_bind, "localhost:80", "127.0.0.1:80");
+        refused(parse_bind, "*:80", "write \":80\"");
+        refused(parse_bind, "::1:80", "\"[::1]:80\"");
+        refused(parse_bind, "127.0.0.1", "\"127.0.0.1:80\"");
+        refused(parse_bind, "::1", "\"[::1]:80\"");
+        refused(parse_bind, "127.0.0.1:65536", "1 to 65535");
+        refused(parse_bind, "http://0.0.0.0:80/", "leave out \"http://\"");
+        refused(parse_bind, "/run/x.sock", "write \"unix:/run/x.sock\"");
+        refused(parse_bind, "unix:x.sock", "absolute path");
+        refused(parse_bind, "unix:///x.sock", "absolute path");
+        refused(parse_bind, "unix:/", "cannot be the name");
+        refused(parse_bind, &format!("unix:/{}", "x".repeat(107)), "108 bytes");
+        refused(parse_bind, "", "\"IP:port\"");
+        refused(parse_bind, ":+80", "not an address");
+    }
+
+    #[test]
+    fn addresses_of_endpoints() {
+        same(parse_endpoint, "10.0.0.1:9001", "10.0.0.1:9001");
+        same(parse_endpoint, "[2001:db8::1]:80", "[2001:db8::1]:80");
+        same(parse_endpoint, "unix:/run/x.sock", "unix:/run/x.sock");
+        refused(parse_endpoint, "localhost:80", "write \"127.0.0.1:80\"");
+        refused(parse_endpoint, "db.example.com:80", "IP addresses in this version");
+        refused(parse_endpoint, "db.example.com", "add a port");
+        refused(parse_endpoint, ":80", "name the machine");
+        refused(parse_endpoint, "0.0.0.0:80", "name the machine");
+        refused(parse_endpoint, "127.0.0.1:0", "port 0");
+        refused(parse_endpoint, "10.0.0.256:80", "\"IP:port\"");
+    }
+}

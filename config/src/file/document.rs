@@ -1,0 +1,176 @@
+//! The sections of a whole file, read one by one.
+
+use std::collections::BTreeMap;
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    interpolate,
+    overrides::{Given, Names},
+    section::{Read, Written, header},
+    source::Place,
+    value::{Values, check_name},
+};
+use crate::{
+    keys::{self, Section},
+    provenance::{Origin, Provenance},
+};
+
+/// Everything that was read, before it is checked as a whole.
+pub(crate) struct Document {
+    pub(crate) runtime: Read,
+    pub(crate) shard: Read,
+    pub(crate) buffer_pool: Read,
+    pub(crate) admin: Read,
+    pub(crate) logging: Read,
+    pub(crate) drain: Read,
+    pub(crate) listeners: Vec<Read>,
+    pub(crate) clusters: Vec<Named>,
+}
+
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) read: Read,
+}
+
+/// The names that overrides may go through, before anything is checked.
+pub(crate) fn names(root: &DeTable<'_>, values: &Values<'_>) -> Names {
+    let clusters = root.get("clusters").and_then(|value| value.get_ref().as_table());
+    let listeners = root.get("listeners").and_then(|value| value.get_ref().as_array());
+    let name_of = |item: &Spanned<DeValue<'_>>| {
+        let name = item.get_ref().as_table()?.get("name")?.get_ref().as_str()?;
+        interpolate::expand(name, values.env).ok().map(std::borrow::Cow::into_owned)
+    };
+    Names {
+        listeners: listeners.into_iter().flat_map(|list| list.iter()).filter_map(name_of).collect(),
+        clusters: clusters.into_iter().flat_map(DeTable::keys).map(|key| key.get_ref().to_string()).collect(),
+    }
+}
+
+const TOP: [&str; 7] = ["runtime", "performance", "admin", "logging", "drain", "listeners", "clusters"];
+
+/// Reads a root table in the order of the reference.
+pub(crate) struct Reader<'v, 'f, 't> {
+    pub(crate) values: &'v mut Values<'f>,
+    pub(crate) root: &'t DeTable<'t>,
+    pub(crate) given: &'v BTreeMap<String, Given>,
+    pub(crate) provenance: &'v mut Provenance,
+}
+
+impl<'t> Reader<'_, '_, 't> {
+    pub(crate) fn document(mut self) -> Document {
+        for name in self.root.keys().filter(|name| !TOP.contains(&name.get_ref().as_ref())) {
+            self.values.unknown_key(Place::in_file(name.span()), name.get_ref(), "", TOP.iter().copied());
+        }
+        let performance = self.table(self.root, "performance", "[performance.shard]").map(|(table, _)| table);
+        if let Some(table) = performance {
+            for name in table.keys().filter(|name| !["shard", "buffer_pool"].contains(&name.get_ref().as_ref())) {
+                let known = ["shard", "buffer_pool"].iter().copied();
+                self.values.unknown_key(Place::in_file(name.span()), name.get_ref(), "performance", known);
+            }
+        }
+        Document {
+            runtime: self.single(Some(self.root), &keys::RUNTIME),
+            shard: self.single(performance, &keys::SHARD),
+            buffer_pool: self.single(performance, &keys::BUFFER_POOL),
+            admin: self.single(Some(self.root), &keys::ADMIN),
+            logging: self.single(Some(self.root), &keys::LOGGING),
+            drain: self.single(Some(self.root), &keys::DRAIN),
+            listeners: self.listeners(),
+            clusters: self.clusters(),
+        }
+    }
+
+    /// A section that exists once, whether it is written or not.
+    fn single(&mut self, parent: Option<&'t DeTable<'t>>, section: &'static Section) -> Read {
+        let name = section.path.rsplit('.').next().unwrap_or(section.path);
+        let found = parent.and_then(|parent| self.table(parent, name, &header(section.path)));
+        if let Some((table, _)) = found {
+            self.values.unknown_keys(section, table, &[]);
+        }
+        let (table, place) = found.map_or((None, Place::WHOLE_FILE), |(table, place)| (Some(table), place));
+        let title = header(section.path);
+        self.read(Written { section, path: section.path.to_owned(), table, place, title })
+    }
+
+    fn listeners(&mut self) -> Vec<Read> {
+        let Some((key, value)) = self.root.get_key_value("listeners") else { return Vec::new() };
+        let DeValue::Array(array) = value.get_ref() else {
+            let help = Some("write [[listeners]], with two brackets, before each listener".to_owned());
+            self.values.findings.error(Place::in_file(key.span()), "`listeners` is a list of tables", help);
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            let place = Place::in_file(item.span());
+            let Some(table) = item.get_ref().as_table() else {
+                let help = Some("write [[listeners]] before its keys".to_owned());
+                self.values.findings.error(place, "a listener is a table", help);
+                continue;
+            };
+            self.values.unknown_keys(&keys::LISTENERS, table, &[]);
+            let name = table.get("name").and_then(|name| name.get_ref().as_str());
+            let name = name.and_then(|name| interpolate::expand(name, self.values.env).ok());
+            let title =
+                name.as_ref().map_or_else(|| "this listener".to_owned(), |name| format!("the listener `{name}`"));
+            let path = format!("listeners.{}", name.map_or_else(|| index.to_string(), |name| name.into_owned()));
+            all.push(self.read(Written { section: &keys::LISTENERS, path, table: Some(table), place, title }));
+        }
+        all
+    }
+
+    fn clusters(&mut self) -> Vec<Named> {
+        let help = "write [clusters.NAME] before the keys of each cluster";
+        let Some((table, _)) = self.table(self.root, "clusters", "[clusters.NAME]") else { return Vec::new() };
+        // The tree sorts by name; people read files from top to bottom.
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let mut all = Vec::new();
+        for (name, value) in entries {
+            let place = Place::in_file(name.span());
+            let Some(table) = value.get_ref().as_table() else {
+                let message = format!("a cluster is a table, and this is {}", value.get_ref().type_str());
+                self.values.findings.error(place, message, Some(help.to_owned()));
+                continue;
+            };
+            let name = name.get_ref().to_string();
+            if let Err(fault) = check_name(&name) {
+                self.values.findings.fault(&place, None, fault);
+                continue;
+            }
+            self.values.unknown_keys(&keys::CLUSTERS, table, &[]);
+            let (path, title) = (format!("clusters.{name}"), format!("the cluster `{name}`"));
+            let written = Written { section: &keys::CLUSTERS, path, table: Some(table), place: place.clone(), title };
+            all.push(Named { name, place, read: self.read(written) });
+        }
+        all
+    }
+
+    /// The table `name` of `parent` and where it is; `None` where it is not written, or is no table, which is reported.
+    fn table(&mut self, parent: &'t DeTable<'t>, name: &str, header: &str) -> Option<(&'t DeTable<'t>, Place)> {
+        let (key, value) = parent.get_key_value(name)?;
+        let place = Place::in_file(key.span());
+        if let Some(table) = value.get_ref().as_table() {
+            return Some((table, place));
+        }
+        let help = match value.get_ref() {
+            DeValue::Array(_) => format!("write {header}, with one bracket on each side"),
+            _ => format!("write {header} on a line of its own, and its keys below"),
+        };
+        self.values.findings.error(place, format!("`{name}` is a section"), Some(help));
+        None
+    }
+
+    fn read(&mut self, written: Written<'_>) -> Read {
+        if written.table.is_some() && written.place != Place::WHOLE_FILE {
+            let start = written.place.range.as_ref().map_or(0, |range| range.start);
+            let line = self.values.findings.sources[0].line(start);
+            self.provenance.set(written.path.clone(), Origin::File(line));
+        }
+        self.values.section(written, self.given, self.provenance)
+    }
+}

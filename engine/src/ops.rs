@@ -1,0 +1,416 @@
+//! Operation slots: who waits for what, until the last completion.
+//!
+//! ```text
+//!             submit                completion                 collected
+//!   (none) ───────────► InFlight ──────────────► Finished ───────────────► (none)
+//!                          │ abandoned                │ abandoned
+//!                          ▼                          ▼
+//!                        Orphan ── completion ──► resource given back, (none)
+//!
+//!   receives:  Armed ⇄ Starved,  Armed → Stopping → Paused → Armed,  … → Ended
+//! ```
+//!
+//! The memory of an operation is the driver's (see [`crate::driver`]); a slot has the waiter and the result. A slot is
+//! freed at its operation's last completion and not before, so a key can never name somebody else's operation.
+
+use crate::{
+    buf::Buffer,
+    driver::{Desc, Errno, Outcome, Token},
+    slab::{Key, Slab},
+};
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll, Waker},
+};
+
+/// Something received.
+#[derive(Debug)]
+pub struct Chunk {
+    pub buffer: Buffer,
+    /// `buffer[..len]` is what came.
+    pub len: u32,
+}
+
+/// What a receiving socket has to say.
+#[derive(Debug)]
+pub enum Received {
+    Data(Chunk),
+    /// The peer has closed its write half.
+    Eof,
+    Failed(Errno),
+}
+
+/// How a stream of receives ended.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Eof,
+    Failed(Errno),
+}
+
+/// Where a receive stands with the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arm {
+    /// In flight.
+    Armed,
+    /// In flight and cancelled; `resume` says what its last completion leads to.
+    Stopping { resume: bool },
+    /// Not in flight; the reader does not want more now.
+    Paused,
+    /// Not in flight for want of a buffer; re-armed when there is one.
+    Starved,
+    /// Not in flight; nothing more will come.
+    Ended,
+}
+
+struct Stream {
+    desc: Desc,
+    arm: Arm,
+    /// The reader is behind, so the receive was stopped; it is armed again when the reader has caught up.
+    full: bool,
+    /// The oldest chunk inline: mostly there is at most one.
+    first: Option<Chunk>,
+    rest: Option<Box<VecDeque<Chunk>>>,
+    end: Option<End>,
+    abandoned: bool,
+}
+
+enum State {
+    InFlight,
+    Finished(Outcome),
+    Orphan,
+    Stream(Stream),
+}
+
+struct Slot {
+    token: Token,
+    waker: Option<Waker>,
+    state: State,
+}
+
+/// What the caller must do after a completion was filed.
+#[derive(Debug)]
+pub(crate) enum Followup {
+    Nothing,
+    /// Submit the receive of this slot again.
+    Rearm(Key, Desc),
+    /// Put it on the starved list.
+    Starve(Key),
+    /// Nobody wants this descriptor.
+    CloseStray(Desc),
+    /// The reader is behind: stop receiving.
+    Cancel(Token),
+}
+
+/// Chunks that wait for a slow reader at most, before the receive is stopped. The kernel may deliver some more until it
+/// has stopped.
+const QUEUED_CHUNKS_MAX: usize = 16;
+
+/// All slots of a shard.
+#[derive(Default)]
+pub(crate) struct Ops {
+    slots: Slab<Slot>,
+}
+
+impl Ops {
+    pub(crate) fn single(&mut self) -> Key {
+        self.slots.insert(Slot { token: Token::NONE, waker: None, state: State::InFlight })
+    }
+
+    /// An operation whose result nobody waits for.
+    pub(crate) fn orphan(&mut self) -> Key {
+        self.slots.insert(Slot { token: Token::NONE, waker: None, state: State::Orphan })
+    }
+
+    pub(crate) fn stream(&mut self, desc: Desc) -> Key {
+        let stream =
+            Stream { desc, arm: Arm::Armed, full: false, first: None, rest: None, end: None, abandoned: false };
+        self.slots.insert(Slot { token: Token::NONE, waker: None, state: State::Stream(stream) })
+    }
+
+    pub(crate) fn set_token(&mut self, key: Key, token: Token) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.token = token;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.slots.is_sparse()
+    }
+
+    pub(crate) fn shrink(&mut self) {
+        self.slots.shrink();
+    }
+
+    /// The result of a single operation, once.
+    pub(crate) fn poll_single(&mut self, key: Key, context: &Context<'_>) -> Poll<Outcome> {
+        let Some(slot) = self.slots.get_mut(key) else {
+            debug_assert!(false, "a result was collected twice");
+            return Poll::Ready(Outcome::Failed(Errno::CANCELED));
+        };
+        if !matches!(slot.state, State::Finished(_)) {
+            register(&mut slot.waker, context);
+            return Poll::Pending;
+        }
+        match self.slots.remove(key).map(|s| s.state) {
+            Some(State::Finished(outcome)) => Poll::Ready(outcome),
+            _ => Poll::Ready(Outcome::Failed(Errno::CANCELED)),
+        }
+    }
+
+    /// The next thing received, and the receive to submit again where the reader has just caught up.
+    pub(crate) fn poll_stream(&mut self, key: Key, context: &Context<'_>) -> (Poll<Received>, Followup) {
+        let Some(Slot { waker, state: State::Stream(stream), .. }) = self.slots.get_mut(key) else {
+            debug_assert!(false, "polled a receive that is none");
+            return (Poll::Ready(Received::Failed(Errno::CANCELED)), Followup::Nothing);
+        };
+        if let Some(chunk) = stream.pop() {
+            let followup = if stream.full && stream.first.is_none() { self.resume(key) } else { Followup::Nothing };
+            return (Poll::Ready(Received::Data(chunk)), followup);
+        }
+        let poll = match stream.end {
+            Some(End::Eof) => Poll::Ready(Received::Eof),
+            Some(End::Failed(errno)) => Poll::Ready(Received::Failed(errno)),
+            None => {
+                register(waker, context);
+                Poll::Pending
+            }
+        };
+        (poll, Followup::Nothing)
+    }
+
+    /// Ready when the stream has failed, whatever is still to be read before that.
+    pub(crate) fn poll_broken(&mut self, key: Key, context: &Context<'_>) -> Poll<Errno> {
+        let Some(Slot { waker, state: State::Stream(stream), .. }) = self.slots.get_mut(key) else {
+            return Poll::Pending;
+        };
+        if let Some(End::Failed(errno)) = stream.end {
+            return Poll::Ready(errno);
+        }
+        register(waker, context);
+        Poll::Pending
+    }
+
+    /// The reader wants no more for now. Returns what to cancel.
+    pub(crate) fn pause(&mut self, key: Key) -> Option<Token> {
+        let Some(Slot { token, state: State::Stream(stream), .. }) = self.slots.get_mut(key) else { return None };
+        match stream.arm {
+            Arm::Armed => {
+                stream.arm = Arm::Stopping { resume: false };
+                Some(*token)
+            }
+            Arm::Stopping { .. } => {
+                stream.arm = Arm::Stopping { resume: false };
+                None
+            }
+            Arm::Starved => {
+                stream.arm = Arm::Paused;
+                None
+            }
+            Arm::Paused | Arm::Ended => None,
+        }
+    }
+
+    /// The reader wants more again.
+    pub(crate) fn resume(&mut self, key: Key) -> Followup {
+        let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get_mut(key) else {
+            return Followup::Nothing;
+        };
+        stream.full = false;
+        match stream.arm {
+            Arm::Paused => {
+                stream.arm = Arm::Armed;
+                Followup::Rearm(key, stream.desc)
+            }
+            Arm::Stopping { .. } => {
+                stream.arm = Arm::Stopping { resume: true };
+                Followup::Nothing
+            }
+            Arm::Armed | Arm::Starved | Arm::Ended => Followup::Nothing,
+        }
+    }
+
+    pub(crate) fn is_paused(&self, key: Key) -> bool {
+        let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get(key) else { return false };
+        matches!(stream.arm, Arm::Paused | Arm::Stopping { resume: false })
+    }
+
+    /// A starved receive gets its chance: whether it is still one, and on what.
+    pub(crate) fn unstarve(&mut self, key: Key) -> Option<Desc> {
+        let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get_mut(key) else { return None };
+        if stream.arm != Arm::Starved {
+            return None;
+        }
+        stream.arm = Arm::Armed;
+        Some(stream.desc)
+    }
+
+    /// Nobody waits any more. Returns what to cancel, and a descriptor that has nobody now.
+    pub(crate) fn abandon(&mut self, key: Key) -> (Option<Token>, Option<Desc>) {
+        let Some(slot) = self.slots.get_mut(key) else { return (None, None) };
+        slot.waker = None;
+        match &mut slot.state {
+            State::InFlight => {
+                slot.state = State::Orphan;
+                (Some(slot.token), None)
+            }
+            State::Orphan => (None, None),
+            State::Finished(_) => {
+                let state = self.slots.remove(key).map(|s| s.state);
+                (None, if let Some(State::Finished(outcome)) = state { stray(&outcome) } else { None })
+            }
+            State::Stream(stream) => {
+                stream.abandoned = true;
+                stream.drop_chunks();
+                match stream.arm {
+                    Arm::Armed => (Some(slot.token), None),
+                    Arm::Stopping { .. } => (None, None),
+                    Arm::Paused | Arm::Starved | Arm::Ended => {
+                        self.slots.remove(key);
+                        (None, None)
+                    }
+                }
+            }
+        }
+    }
+
+    /// File one completion.
+    pub(crate) fn complete(&mut self, key: Key, outcome: Outcome, more: bool) -> Followup {
+        let Some(slot) = self.slots.get_mut(key) else {
+            debug_assert!(false, "a completion for a slot that has ended: {outcome:?}");
+            return stray(&outcome).map_or(Followup::Nothing, Followup::CloseStray);
+        };
+        match &mut slot.state {
+            State::Stream(stream) => {
+                let mut followup = stream.file(key, outcome, more);
+                if stream.is_overfull() {
+                    stream.full = true;
+                    stream.arm = Arm::Stopping { resume: false };
+                    followup = Followup::Cancel(slot.token);
+                }
+                if stream.abandoned {
+                    stream.drop_chunks();
+                    if !more {
+                        self.slots.remove(key);
+                    }
+                    return Followup::Nothing;
+                }
+                if let Some(waker) = slot.waker.take_if(|_| stream.has_news()) {
+                    waker.wake();
+                }
+                followup
+            }
+            State::Orphan => {
+                self.slots.remove(key);
+                stray(&outcome).map_or(Followup::Nothing, Followup::CloseStray)
+            }
+            State::InFlight | State::Finished(_) => {
+                debug_assert!(matches!(slot.state, State::InFlight), "two last completions");
+                slot.state = State::Finished(outcome);
+                if let Some(waker) = slot.waker.take() {
+                    waker.wake();
+                }
+                Followup::Nothing
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn pop(&mut self) -> Option<Chunk> {
+        let chunk = self.first.take()?;
+        if let Some(rest) = &mut self.rest {
+            self.first = rest.pop_front();
+            if rest.is_empty() {
+                self.rest = None;
+            }
+        }
+        Some(chunk)
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        if self.first.is_none() {
+            self.first = Some(chunk);
+        } else {
+            self.rest.get_or_insert_default().push_back(chunk);
+        }
+    }
+
+    /// Still receiving although the reader is far behind.
+    fn is_overfull(&self) -> bool {
+        self.arm == Arm::Armed && self.rest.as_ref().is_some_and(|rest| rest.len() + 1 >= QUEUED_CHUNKS_MAX)
+    }
+
+    fn drop_chunks(&mut self) {
+        self.first = None;
+        self.rest = None;
+    }
+
+    fn has_news(&self) -> bool {
+        self.first.is_some() || self.end.is_some()
+    }
+
+    fn file(&mut self, key: Key, outcome: Outcome, more: bool) -> Followup {
+        match outcome {
+            Outcome::Received { buffer, len } => {
+                self.push(Chunk { buffer, len });
+                if more { Followup::Nothing } else { self.over(key, false) }
+            }
+            Outcome::Eof => self.finish(End::Eof),
+            Outcome::Failed(Errno::CANCELED) if matches!(self.arm, Arm::Stopping { .. }) => self.over(key, false),
+            Outcome::Failed(Errno::NO_BUFFERS) => self.over(key, true),
+            Outcome::Failed(errno) => self.finish(End::Failed(errno)),
+            other => {
+                debug_assert!(false, "a receive completed with {other:?}");
+                self.finish(End::Failed(Errno(libc::EIO)))
+            }
+        }
+    }
+
+    fn finish(&mut self, end: End) -> Followup {
+        self.arm = Arm::Ended;
+        self.end = Some(end);
+        Followup::Nothing
+    }
+
+    /// The receive has ended although the stream has not.
+    fn over(&mut self, key: Key, starved: bool) -> Followup {
+        let wanted = match self.arm {
+            Arm::Armed => true,
+            Arm::Stopping { resume } => resume,
+            Arm::Paused | Arm::Starved | Arm::Ended => false,
+        };
+        match (wanted, starved) {
+            (false, _) => {
+                self.arm = Arm::Paused;
+                Followup::Nothing
+            }
+            (true, true) => {
+                self.arm = Arm::Starved;
+                Followup::Starve(key)
+            }
+            (true, false) => {
+                self.arm = Arm::Armed;
+                Followup::Rearm(key, self.desc)
+            }
+        }
+    }
+}
+
+/// A descriptor in a result that nobody collects.
+fn stray(outcome: &Outcome) -> Option<Desc> {
+    match outcome {
+        Outcome::Accepted { desc, .. } | Outcome::Connected(desc) => Some(*desc),
+        _ => None,
+    }
+}
+
+fn register(waker: &mut Option<Waker>, context: &Context<'_>) {
+    match waker {
+        Some(known) if known.will_wake(context.waker()) => {}
+        _ => *waker = Some(context.waker().clone()),
+    }
+}

@@ -1,0 +1,227 @@
+//! The state of the process as one document: what `/status` sends and `balance-shard status` reads.
+
+use crate::{
+    control::{Control, Phase, fleet::Answer},
+    link::ShardLink,
+    process,
+    report::{Reason, ShardReport},
+};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) uptime_s: f64,
+    /// "starting", "running" or "draining".
+    pub(crate) phase: String,
+    /// While draining: until connections are cut.
+    pub(crate) drain_left_s: Option<f64>,
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) config: ConfigStatus,
+    pub(crate) shards: Vec<ShardStatus>,
+    pub(crate) listeners: Vec<ListenerStatus>,
+    pub(crate) endpoints: Vec<EndpointStatus>,
+    pub(crate) endings: Vec<EndingStatus>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ConfigStatus {
+    pub(crate) source: String,
+    pub(crate) version: u64,
+    pub(crate) applied_at_unix: u64,
+    pub(crate) last_reload_applied: bool,
+    pub(crate) reloads_applied: u64,
+    pub(crate) reloads_refused: u64,
+    pub(crate) needs_restart: Vec<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ShardStatus {
+    pub(crate) shard: u16,
+    /// `None`: not pinned.
+    pub(crate) core: Option<u16>,
+    pub(crate) driver: String,
+    pub(crate) features: Vec<String>,
+    /// "running", "draining", "stalled" (no answer in time) or "ended". Only the first two come with numbers.
+    pub(crate) state: String,
+    pub(crate) config_version: u64,
+    pub(crate) accepted: u64,
+    pub(crate) active: u64,
+    pub(crate) bytes_up: u64,
+    pub(crate) bytes_down: u64,
+    pub(crate) tasks: u64,
+    pub(crate) ops_in_flight: u64,
+    pub(crate) descriptors: u64,
+    pub(crate) buffer_bytes: u64,
+    pub(crate) turns: u64,
+    pub(crate) slowest_poll_us: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ListenerStatus {
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) accepted: u64,
+    pub(crate) active: u64,
+    pub(crate) bytes_up: u64,
+    pub(crate) bytes_down: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct EndpointStatus {
+    pub(crate) cluster: String,
+    pub(crate) address: String,
+    pub(crate) weight: u16,
+    pub(crate) active: u64,
+    pub(crate) connects: u64,
+    pub(crate) connect_failures: u64,
+    pub(crate) bytes_up: u64,
+    pub(crate) bytes_down: u64,
+    /// Shards that pass it over for now.
+    pub(crate) set_aside_shards: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct EndingStatus {
+    pub(crate) reason: String,
+    pub(crate) count: u64,
+}
+
+/// Asks every shard and writes down what they say.
+pub(crate) async fn gather(control: &Control) -> Status {
+    let answers = control.fleet.reports().await;
+    let shards = control.fleet.links().iter().zip(&answers).map(|(l, a)| shard(&**l, a)).collect();
+    let reports: Vec<ShardReport> = answers.into_iter().filter_map(Answer::here).collect();
+    let phase = control.phase();
+    Status {
+        version: crate::cli::VERSION.to_owned(),
+        pid: std::process::id(),
+        uptime_s: seconds(control.started.elapsed()),
+        phase: phase.as_str().to_owned(),
+        drain_left_s: drain_left(phase),
+        memory_bytes: process::resident_bytes(),
+        config: config(control),
+        shards,
+        listeners: listeners(control, &reports),
+        endpoints: endpoints(&reports),
+        endings: endings(&reports),
+    }
+}
+
+/// Milliseconds are enough for a person, and JSON stays short.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+fn drain_left(phase: Phase) -> Option<f64> {
+    match phase {
+        Phase::Draining { deadline, .. } => Some(seconds(deadline.saturating_duration_since(Instant::now()))),
+        Phase::Starting | Phase::Running => None,
+    }
+}
+
+fn config(control: &Control) -> ConfigStatus {
+    let reloads = control.reloads();
+    let view = control.view();
+    let unix = |t: SystemTime| t.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    ConfigStatus {
+        source: control.source_name(),
+        version: view.as_ref().map_or(0, |v| v.snapshot.version),
+        applied_at_unix: view.as_ref().map_or(0, |v| unix(v.at)),
+        last_reload_applied: reloads.last_applied,
+        reloads_applied: reloads.applied,
+        reloads_refused: reloads.refused,
+        needs_restart: view.map_or_else(Vec::new, |v| v.needs_restart.clone()),
+    }
+}
+
+fn shard(link: &dyn ShardLink, answer: &Answer<ShardReport>) -> ShardStatus {
+    let known = ShardStatus {
+        shard: link.shard(),
+        core: link.core(),
+        driver: link.driver().name.to_owned(),
+        features: link.driver().features.iter().map(|f| (*f).to_owned()).collect(),
+        ..ShardStatus::default()
+    };
+    let report = match answer {
+        Answer::Stalled => return ShardStatus { state: "stalled".to_owned(), ..known },
+        Answer::Ended => return ShardStatus { state: "ended".to_owned(), ..known },
+        Answer::Here(report) => report,
+    };
+    let engine = &report.engine;
+    ShardStatus {
+        state: if report.draining { "draining" } else { "running" }.to_owned(),
+        config_version: report.snapshot_version,
+        accepted: report.listeners.iter().map(|l| l.accepted).sum(),
+        active: report.listeners.iter().map(|l| l.active).sum(),
+        bytes_up: report.listeners.iter().map(|l| l.bytes_up).sum(),
+        bytes_down: report.listeners.iter().map(|l| l.bytes_down).sum(),
+        tasks: engine.tasks.live,
+        ops_in_flight: engine.ops_in_flight,
+        descriptors: engine.descriptors,
+        buffer_bytes: engine.buffers.classes.iter().map(|c| c.in_use * c.size).sum(),
+        turns: engine.loop_.turns,
+        slowest_poll_us: u64::try_from(engine.tasks.slowest_poll.as_micros()).unwrap_or(u64::MAX),
+        ..known
+    }
+}
+
+/// All shards together, in the configuration's order; then listeners that are gone and still have connections.
+pub(super) fn listeners(control: &Control, reports: &[ShardReport]) -> Vec<ListenerStatus> {
+    let mut rows: Vec<ListenerStatus> = Vec::new();
+    if let Some(view) = control.view() {
+        for listener in &view.snapshot.listeners {
+            let sockets = view.listening.iter().filter(|(name, _)| *name == listener.name);
+            let addresses = sockets.map(|(_, address)| address.to_string()).collect();
+            rows.push(ListenerStatus { name: listener.name.to_string(), addresses, ..Default::default() });
+        }
+    }
+    for from in reports.iter().flat_map(|r| &r.listeners) {
+        let index = rows.iter().position(|r| *r.name == *from.name).unwrap_or_else(|| {
+            rows.push(ListenerStatus { name: from.name.to_string(), ..Default::default() });
+            rows.len() - 1
+        });
+        let row = &mut rows[index];
+        row.accepted += from.accepted;
+        row.active += from.active;
+        row.bytes_up += from.bytes_up;
+        row.bytes_down += from.bytes_down;
+    }
+    rows
+}
+
+/// All shards together, in the order in which shards name them.
+pub(super) fn endpoints(reports: &[ShardReport]) -> Vec<EndpointStatus> {
+    let mut rows: Vec<EndpointStatus> = Vec::new();
+    let mut index = std::collections::HashMap::new();
+    for from in reports.iter().flat_map(|r| &r.endpoints) {
+        let at = *index.entry((from.cluster.clone(), from.address.clone())).or_insert_with(|| {
+            rows.push(EndpointStatus {
+                cluster: from.cluster.to_string(),
+                address: from.address.to_string(),
+                weight: from.weight,
+                ..Default::default()
+            });
+            rows.len() - 1
+        });
+        let row = &mut rows[at];
+        row.active += from.active;
+        row.connects += from.connects;
+        row.connect_failures += from.connect_failures;
+        row.bytes_up += from.bytes_up;
+        row.bytes_down += from.bytes_down;
+        row.set_aside_shards += u64::from(from.set_aside);
+    }
+    rows
+}
+
+pub(super) fn endings(reports: &[ShardReport]) -> Vec<EndingStatus> {
+    let count = |reason: Reason| {
+        let all = reports.iter().flat_map(|r| &r.endings);
+        all.filter(|(r, _)| *r == reason).map(|(_, n)| n).sum()
+    };
+    Reason::ALL.iter().map(|r| EndingStatus { reason: r.as_str().to_owned(), count: count(*r) }).collect()
+}

@@ -1,0 +1,90 @@
+//! What the process says on standard output when it starts: what runs, where, and what to try.
+
+use crate::{control::Control, source::Origin};
+use balance_config::model::Address;
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+/// A listener's name and one of its real addresses.
+pub(super) type Listening = (Arc<str>, Address);
+
+/// One line an address: `listening web 127.0.0.1:43211`. Scripts read them.
+pub(super) fn print_listening(opened: &[Listening]) {
+    let lines: String = opened.iter().map(|(name, address)| format!("listening {name} {address}\n")).collect();
+    print(&lines);
+}
+
+/// The lines after the sockets are there.
+pub(super) fn print_running(control: &Control, admin: &Address, origin: Option<&Origin>) {
+    let mut text = format!("balance-shard {} runs {}\n", crate::cli::VERSION, control.source_name());
+    for (who, driver) in drivers(control) {
+        text += &format!("  {who}: {driver}\n");
+    }
+    text += &format!("admin {}\n", admin_text(admin));
+    text += &try_this(control, origin);
+    text += "ready\n";
+    print(&text);
+}
+
+/// Standard output may be closed, which is no reason to stop serving.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+pub(super) fn admin_text(admin: &Address) -> String {
+    match admin {
+        Address::Ip(a) => format!("http://{a}"),
+        Address::Unix(_) => admin.to_string(),
+    }
+}
+
+/// Shards with the same driver share a line.
+fn drivers(control: &Control) -> Vec<(String, String)> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for link in control.fleet.links() {
+        let info = link.driver();
+        let driver = format!("{} ({})", info.name, info.features.join(", "));
+        let core = link.core().map_or_else(|| "any core".to_owned(), |c| format!("core {c}"));
+        let shard = format!("{} on {core}", link.shard());
+        match groups.iter_mut().find(|(d, _)| *d == driver) {
+            Some((_, shards)) => shards.push(shard),
+            None => groups.push((driver, vec![shard])),
+        }
+    }
+    let title = |shards: Vec<String>| {
+        let noun = if shards.len() == 1 { "shard" } else { "shards" };
+        format!("{noun} {}", shards.join(", "))
+    };
+    groups.into_iter().map(|(driver, shards)| (title(shards), driver)).collect()
+}
+
+fn try_this(control: &Control, origin: Option<&Origin>) -> String {
+    let Some(Origin::Demo { .. }) = origin else {
+        return String::new();
+    };
+    let listening = control.view().map(|v| v.listening.clone()).unwrap_or_default();
+    let mut text = "try\n".to_owned();
+    for (name, address) in &listening {
+        let Address::Ip(a) = address else { continue };
+        let a = reachable(*a);
+        text += &if name.contains("echo") {
+            format!("  nc {} {}\n", a.ip(), a.port())
+        } else {
+            format!("  curl http://{a}/\n")
+        };
+    }
+    text + "  balance-shard status\n"
+}
+
+/// An address to type for one that means every interface.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
+    } else {
+        address
+    }
+}

@@ -1,0 +1,59 @@
+//! Small configurations for tests, built without a file.
+
+use balance_config::model::*;
+use std::time::Duration;
+
+pub(crate) fn config(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> Config {
+    Config {
+        runtime: Runtime { cores: Cores::Auto, shards_per_core: 1, io: IoChoice::Auto, require_io_uring: false },
+        performance: Performance {
+            shard: ShardLimits { max_tasks: 1024, queue_size: 64, max_idle_time: Duration::from_secs(10) },
+            buffer_pool: BufferPool {
+                small_size: 4096,
+                medium_size: 32 << 10,
+                large_size: 64 << 10,
+                huge_size: 1 << 20,
+                ring_buffers: 256,
+                memory_max: 64 << 20,
+            },
+        },
+        admin: Admin { listen: None },
+        logging: Logging { level: LogLevel::Info, format: LogFormat::Text },
+        drain: Drain { min: Duration::from_millis(50), deadline: Duration::from_secs(1) },
+        listeners,
+        clusters,
+    }
+}
+
+pub(crate) fn listener(name: &str, bind: &[&str], cluster: &str) -> Listener {
+    Listener {
+        name: name.into(),
+        bind: bind.iter().map(|a| address(a)).collect(),
+        protocol: Protocol::Tcp,
+        cluster: cluster.into(),
+        idle_timeout: Some(Duration::from_secs(3600)),
+        half_close_timeout: None,
+        ipv6_only: false,
+        backlog: 128,
+        socket: SocketOptions { nodelay: true, keepalive: Some(Duration::from_secs(60)) },
+    }
+}
+
+pub(crate) fn cluster(name: &str, endpoints: &[&str]) -> Cluster {
+    Cluster {
+        name: name.into(),
+        policy: Policy::RoundRobin,
+        endpoints: endpoints.iter().map(|a| Endpoint { address: address(a), weight: 1 }).collect(),
+        connect_timeout: Duration::from_secs(2),
+        connect_attempts: 2,
+        fail_timeout: Duration::from_secs(10),
+        socket: SocketOptions { nodelay: true, keepalive: None },
+    }
+}
+
+fn address(text: &str) -> Address {
+    match text.strip_prefix("unix:") {
+        Some(path) => Address::Unix(path.into()),
+        None => Address::Ip(text.parse().expect("an address in a test")),
+    }
+}

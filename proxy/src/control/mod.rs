@@ -1,0 +1,265 @@
+//! The control thread: everything of the process that is not the data path.
+//!
+//! One tokio thread. [`Control`] is what the admin pages, the signals and the drain share; [`run`] strings them together.
+
+mod banner;
+mod drain;
+mod events;
+pub(crate) mod fake;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub(crate) mod fleet;
+mod install;
+mod restart;
+pub(crate) mod run;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use drain::DrainOrder;
+pub(crate) use install::{Refusal, View};
+
+use crate::{
+    exit::{Exit, Failure},
+    logging,
+    source::Source,
+};
+use fleet::Fleet;
+use install::{Installed, Installer};
+use restart::StartedWith;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No shard accepts yet.
+    Starting,
+    Running,
+    Draining {
+        since: Instant,
+        deadline: Instant,
+    },
+}
+
+impl Phase {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Draining { .. } => "draining",
+        }
+    }
+}
+
+/// How reloads went so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReloadCounts {
+    pub(crate) applied: u64,
+    pub(crate) refused: u64,
+    /// True exactly when the last attempt, the first load included, was applied.
+    pub(crate) last_applied: bool,
+    pub(crate) last_at: Option<SystemTime>,
+}
+
+/// What a reload that was applied has to say.
+#[derive(Clone, Debug)]
+pub(crate) struct Reloaded {
+    pub(crate) version: u64,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) needs_restart: Vec<String>,
+    /// Shards that have the snapshot in their mailbox and have not said that they run it.
+    pub(crate) lagging: Vec<u16>,
+}
+
+/// The state of the control thread, shared by everything that runs on it.
+pub(crate) struct Control {
+    pub(crate) fleet: Fleet,
+    source: Box<dyn Source>,
+    pub(crate) started: Instant,
+    started_with: StartedWith,
+    log: Option<logging::Handle>,
+    /// Held for a whole installation, so that reloads take turns.
+    installer: tokio::sync::Mutex<Installer>,
+    /// Held for a copy, never over an await.
+    shared: Mutex<Shared>,
+    /// HUP: several that come during one reload are one more reload.
+    reload_wanted: Notify,
+    drain_orders: mpsc::Sender<DrainOrder>,
+}
+
+struct Shared {
+    phase: Phase,
+    view: Option<Arc<View>>,
+    reloads: ReloadCounts,
+}
+
+impl Control {
+    /// The receiver gets what the admin page orders.
+    pub(crate) fn new(
+        fleet: Fleet,
+        source: Box<dyn Source>,
+        first: &balance_config::model::Config,
+        log: Option<logging::Handle>,
+    ) -> (Arc<Self>, mpsc::Receiver<DrainOrder>) {
+        // One order is enough; a second one finds the process draining.
+        let (drain_orders, orders) = mpsc::channel(1);
+        let control = Self {
+            fleet,
+            source,
+            started: Instant::now(),
+            started_with: StartedWith::new(first),
+            log,
+            installer: tokio::sync::Mutex::default(),
+            shared: Mutex::new(Shared { phase: Phase::Starting, view: None, reloads: ReloadCounts::default() }),
+            reload_wanted: Notify::new(),
+            drain_orders,
+        };
+        (Arc::new(control), orders)
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.shared().phase
+    }
+
+    /// `None` before the first snapshot.
+    pub(crate) fn view(&self) -> Option<Arc<View>> {
+        self.shared().view.clone()
+    }
+
+    pub(crate) fn reloads(&self) -> ReloadCounts {
+        self.shared().reloads
+    }
+
+    pub(crate) fn source_name(&self) -> String {
+        self.source.name()
+    }
+
+    pub(crate) fn dropped_log_lines(&self) -> u64 {
+        self.log.as_ref().map_or(0, logging::Handle::dropped_lines)
+    }
+
+    /// Takes the first configuration into service.
+    pub(crate) async fn start(&self, loaded: balance_config::file::Loaded) -> Result<(), Failure> {
+        let installed = self.install(loaded).await.map_err(|refusal| refused_at_start(&refusal))?;
+        self.announce(&installed.1);
+        self.shared().phase = Phase::Running;
+        Ok(())
+    }
+
+    /// Loads the configuration again and takes it into service, or says why not.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: run it on a task of its own.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, Refusal> {
+        let outcome = self.try_reload().await;
+        let mut shared = self.shared();
+        shared.reloads.last_applied = outcome.is_ok();
+        shared.reloads.last_at = Some(SystemTime::now());
+        match &outcome {
+            Ok(done) => {
+                shared.reloads.applied += 1;
+                drop(shared);
+                log_reload(done);
+            }
+            Err(refusal) => {
+                shared.reloads.refused += 1;
+                drop(shared);
+                tracing::error!(reason = %refusal, "reload refused; the old configuration stays in force");
+            }
+        }
+        outcome
+    }
+
+    async fn try_reload(&self) -> Result<Reloaded, Refusal> {
+        let loaded = self.source.load().map_err(Refusal::Config)?;
+        let (done, opened) = self.install(loaded).await?;
+        self.announce(&opened);
+        Ok(done)
+    }
+
+    async fn install(
+        &self,
+        loaded: balance_config::file::Loaded,
+    ) -> Result<(Reloaded, Vec<banner::Listening>), Refusal> {
+        let mut installer = self.installer.lock().await;
+        if matches!(self.phase(), Phase::Draining { .. }) {
+            return Err(Refusal::Draining);
+        }
+        let Installed { view, opened, lagging } = installer.install(loaded, &self.fleet, &self.started_with).await?;
+        if let Some(log) = &self.log {
+            log.set_level(view.loaded.config.logging.level);
+        }
+        let done = Reloaded {
+            version: view.snapshot.version,
+            warnings: view.loaded.warnings.iter().map(ToString::to_string).collect(),
+            needs_restart: view.needs_restart.clone(),
+            lagging,
+        };
+        let mut shared = self.shared();
+        shared.view = Some(Arc::new(view));
+        shared.reloads.last_applied = true;
+        Ok((done, opened))
+    }
+
+    /// Tests and scripts read these lines to learn a port that the kernel chose.
+    fn announce(&self, opened: &[banner::Listening]) {
+        banner::print_listening(opened);
+    }
+
+    /// Asks for a reload on the task of [`Self::serve_reloads`].
+    pub(crate) fn want_reload(&self) {
+        self.reload_wanted.notify_one();
+    }
+
+    /// Reloads whenever [`Self::want_reload`] was called, one at a time.
+    async fn serve_reloads(self: Arc<Self>) {
+        loop {
+            self.reload_wanted.notified().await;
+            // The outcome is in the log and the metrics; nobody waits for it here.
+            let _ = self.reload().await;
+        }
+    }
+
+    /// Hands the order to the task that runs the process. False when it drains already.
+    pub(crate) fn order_drain(&self, deadline: Option<Duration>) -> bool {
+        !matches!(self.phase(), Phase::Draining { .. })
+            && self.drain_orders.try_send(DrainOrder { deadline, why: "the admin page" }).is_ok()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        // Nothing in there can be left half changed.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_reload(done: &Reloaded) {
+    for warning in &done.warnings {
+        tracing::warn!("{warning}");
+    }
+    if !done.needs_restart.is_empty() {
+        tracing::warn!(keys = %done.needs_restart.join(", "), "changed, and needs a restart to take effect");
+    }
+    if !done.lagging.is_empty() {
+        tracing::warn!(shards = ?done.lagging, "not every shard runs the new configuration yet");
+    }
+    tracing::info!(version = done.version, "configuration applied");
+}
+
+fn refused_at_start(refusal: &Refusal) -> Failure {
+    Failure::new(refusal_exit(refusal), refusal.to_string())
+}
+
+/// The exit code for a command that was refused so.
+pub(crate) fn refusal_exit(refusal: &Refusal) -> Exit {
+    match refusal {
+        Refusal::Config(_) => Exit::Config,
+        Refusal::Bind(_) => Exit::Permission,
+        Refusal::Stalled(_) | Refusal::Draining => Exit::Runtime,
+    }
+}

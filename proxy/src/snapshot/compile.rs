@@ -1,0 +1,285 @@
+//! From a configuration to a [`Snapshot`], with identities that survive a reload.
+//!
+//! Whatever a reload leaves alone is the same object afterwards: the shard compares pointers, and the old snapshot's
+//! memory is shared, not copied.
+
+use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot};
+use balance_config::model::{self, Address, Config, SocketOptions};
+use std::{collections::HashMap, hash::Hash, net::SocketAddr, path::PathBuf, sync::Arc};
+
+/// The identities that the running snapshot uses. An identity is never given out again, so that a shard cannot mistake
+/// a new thing for an old one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ids {
+    binds: Table<BindKey>,
+    endpoints: Table<EndpointKey>,
+}
+
+#[derive(Clone, Debug)]
+struct Table<K> {
+    known: HashMap<K, u32>,
+    next: u32,
+}
+
+impl<K> Default for Table<K> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), next: 0 }
+    }
+}
+
+impl<K: Eq + Hash> Table<K> {
+    fn id(&mut self, key: K) -> u32 {
+        let next = &mut self.next;
+        *self.known.entry(key).or_insert_with(|| {
+            *next += 1;
+            *next
+        })
+    }
+
+    /// Forgets what `used` does not name, so that years of reloads do not add up.
+    fn keep(&mut self, used: &[u32]) {
+        let used: std::collections::HashSet<u32> = used.iter().copied().collect();
+        self.known.retain(|_, id| used.contains(id));
+    }
+}
+
+/// What makes two sockets the same one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum BindKey {
+    Tcp {
+        address: SocketAddr,
+        /// Port 0 asks for a port of one's own: listener and position tell such requests apart.
+        own: Option<(String, usize)>,
+        nodelay: bool,
+        keepalive: Option<std::time::Duration>,
+        backlog: u32,
+        ipv6_only: bool,
+    },
+    /// TCP options mean nothing here, and a path cannot be bound twice while the old socket serves.
+    Unix(PathBuf),
+}
+
+type EndpointKey = (String, Address);
+
+impl BindKey {
+    fn new(listener: &model::Listener, index: usize) -> Self {
+        match &listener.bind[index] {
+            Address::Unix(path) => Self::Unix(path.clone()),
+            Address::Ip(address) => Self::Tcp {
+                address: *address,
+                own: (address.port() == 0).then(|| (listener.name.clone(), index)),
+                nodelay: listener.socket.nodelay,
+                keepalive: listener.socket.keepalive,
+                backlog: listener.backlog,
+                ipv6_only: listener.ipv6_only && address.is_ipv6(),
+            },
+        }
+    }
+}
+
+/// Compiles `config` as the successor of `previous`.
+///
+/// # Panics
+/// When a listener names a cluster that is not there, which loading a configuration rules out.
+pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Ids) -> Snapshot {
+    let clusters: Vec<_> = config.clusters.iter().map(|c| cluster(c, previous, ids)).collect();
+    let by_name: HashMap<&str, &Arc<Cluster>> = clusters.iter().map(|c| (&*c.name, c)).collect();
+    let listeners: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|l| {
+            let cluster = by_name.get(l.cluster.as_str()).expect("loading resolves every reference");
+            listener(l, cluster, previous, ids)
+        })
+        .collect();
+    let binds: Vec<u32> = listeners.iter().flat_map(|l| l.binds.iter().map(|b| b.id.0)).collect();
+    let endpoints: Vec<u32> = clusters.iter().flat_map(|c| c.endpoints.iter().map(|e| e.id.0)).collect();
+    ids.binds.keep(&binds);
+    ids.endpoints.keep(&endpoints);
+    let version = previous.map_or(1, |p| p.version + 1);
+    Snapshot { version, listeners, clusters }
+}
+
+fn cluster(from: &model::Cluster, previous: Option<&Snapshot>, ids: &mut Ids) -> Arc<Cluster> {
+    let old = previous.and_then(|p| p.clusters.iter().find(|c| *c.name == *from.name));
+    let endpoints = from.endpoints.iter().map(|e| endpoint(e, &from.name, old, ids)).collect();
+    let new = Cluster {
+        name: old.map_or_else(|| from.name.as_str().into(), |o| o.name.clone()),
+        policy: from.policy,
+        endpoints,
+        connect_timeout: from.connect_timeout,
+        connect_attempts: from.connect_attempts,
+        fail_timeout: from.fail_timeout,
+        socket: from.socket,
+    };
+    reuse(old, new, |old, new| {
+        old.policy == new.policy
+            && same_objects(&old.endpoints, &new.endpoints)
+            && old.connect_timeout == new.connect_timeout
+            && old.connect_attempts == new.connect_attempts
+            && old.fail_timeout == new.fail_timeout
+            && old.socket == new.socket
+    })
+}
+
+fn endpoint(from: &model::Endpoint, cluster: &str, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> Arc<Endpoint> {
+    let id = EndpointId(ids.endpoints.id((cluster.to_owned(), from.address.clone())));
+    let old = old.and_then(|c| c.endpoints.iter().find(|e| e.id == id));
+    let new = Endpoint { id, address: from.address.clone(), weight: from.weight };
+    reuse(old, new, |old, new| old.address == new.address && old.weight == new.weight)
+}
+
+fn listener(
+    from: &model::Listener,
+    cluster: &Arc<Cluster>,
+    previous: Option<&Snapshot>,
+    ids: &mut Ids,
+) -> Arc<Listener> {
+    let old = previous.and_then(|p| p.listeners.iter().find(|l| *l.name == *from.name));
+    let binds = (0..from.bind.len())
+        .map(|i| Bind { id: BindId(ids.binds.id(BindKey::new(from, i))), address: from.bind[i].clone() })
+        .collect();
+    let new = Listener {
+        name: old.map_or_else(|| from.name.as_str().into(), |o| o.name.clone()),
+        binds,
+        cluster: cluster.clone(),
+        idle_timeout: from.idle_timeout,
+        half_close_timeout: from.half_close_timeout,
+    };
+    reuse(old, new, |old, new| {
+        let ids = |l: &Listener| l.binds.iter().map(|b| b.id).collect::<Vec<_>>();
+        ids(old) == ids(new)
+            && Arc::ptr_eq(&old.cluster, &new.cluster)
+            && old.idle_timeout == new.idle_timeout
+            && old.half_close_timeout == new.half_close_timeout
+    })
+}
+
+fn reuse<T>(old: Option<&Arc<T>>, new: T, same: impl Fn(&T, &T) -> bool) -> Arc<T> {
+    match old {
+        Some(old) if same(old, &new) => old.clone(),
+        _ => Arc::new(new),
+    }
+}
+
+fn same_objects<T>(a: &[Arc<T>], b: &[Arc<T>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+/// Everything that making a listening socket takes.
+#[derive(Clone, Debug)]
+pub(crate) struct BindPlan {
+    pub(crate) id: BindId,
+    pub(crate) listener: Arc<str>,
+    pub(crate) address: Address,
+    pub(crate) backlog: u32,
+    pub(crate) ipv6_only: bool,
+    pub(crate) socket: SocketOptions,
+}
+
+/// The sockets that `snapshot`, compiled from `config`, wants.
+pub(crate) fn bind_plans(config: &Config, snapshot: &Snapshot) -> Vec<BindPlan> {
+    let pairs = config.listeners.iter().zip(&snapshot.listeners);
+    pairs
+        .flat_map(|(from, compiled)| {
+            compiled.binds.iter().map(|bind| BindPlan {
+                id: bind.id,
+                listener: compiled.name.clone(),
+                address: bind.address.clone(),
+                backlog: from.backlog,
+                ipv6_only: from.ipv6_only,
+                socket: from.socket,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::fixture::{cluster, config, listener};
+    use std::time::Duration;
+
+    fn two() -> Config {
+        config(
+            vec![listener("web", &["127.0.0.1:8080"], "app"), listener("db", &["127.0.0.1:0"], "db")],
+            vec![cluster("app", &["10.0.0.1:1", "10.0.0.2:1"]), cluster("db", &["10.0.0.1:1"])],
+        )
+    }
+
+    #[test]
+    fn unchanged_things_are_the_same_objects_after_a_reload() {
+        let mut ids = Ids::default();
+        let first = compile(&two(), None, &mut ids);
+        let mut changed = two();
+        changed.clusters[1].policy = model::Policy::LeastConnections;
+        let second = compile(&changed, Some(&first), &mut ids);
+
+        assert_eq!((first.version, second.version), (1, 2));
+        assert!(Arc::ptr_eq(&first.listeners[0], &second.listeners[0]));
+        assert!(Arc::ptr_eq(&first.clusters[0], &second.clusters[0]));
+        assert!(!Arc::ptr_eq(&first.clusters[1], &second.clusters[1]));
+        assert!(Arc::ptr_eq(&first.clusters[1].endpoints[0], &second.clusters[1].endpoints[0]));
+        // Its cluster changed, so the listener must be a new one, on the same socket.
+        assert!(!Arc::ptr_eq(&first.listeners[1], &second.listeners[1]));
+        assert_eq!(first.listeners[1].binds[0].id, second.listeners[1].binds[0].id);
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_identity_when_only_its_weight_changes() {
+        let mut ids = Ids::default();
+        let first = compile(&two(), None, &mut ids);
+        let mut changed = two();
+        changed.clusters[0].endpoints[0].weight = 9;
+        changed.clusters[0].endpoints.swap(0, 1);
+        let second = compile(&changed, Some(&first), &mut ids);
+        let (old, new) = (&first.clusters[0].endpoints, &second.clusters[0].endpoints);
+        assert_eq!((old[0].id, old[1].id), (new[1].id, new[0].id));
+        assert!(Arc::ptr_eq(&old[1], &new[0]));
+        assert_eq!(new[1].weight, 9);
+    }
+
+    #[test]
+    fn the_same_address_in_two_clusters_is_two_endpoints() {
+        let snapshot = compile(&two(), None, &mut Ids::default());
+        assert_ne!(snapshot.clusters[0].endpoints[0].id, snapshot.clusters[1].endpoints[0].id);
+    }
+
+    #[test]
+    fn socket_options_make_a_new_socket_and_timeouts_do_not() {
+        let mut ids = Ids::default();
+        let first = compile(&two(), None, &mut ids);
+        let id = |s: &Snapshot| s.listeners[0].binds[0].id;
+
+        let mut timeouts = two();
+        timeouts.listeners[0].idle_timeout = Some(Duration::from_secs(1));
+        let second = compile(&timeouts, Some(&first), &mut ids);
+        assert_eq!(id(&first), id(&second));
+
+        let mut options = two();
+        options.listeners[0].socket.nodelay = !options.listeners[0].socket.nodelay;
+        assert_ne!(id(&first), id(&compile(&options, Some(&second), &mut ids)));
+    }
+
+    #[test]
+    fn port_zero_twice_is_two_sockets() {
+        let c = config(
+            vec![listener("a", &["127.0.0.1:0", "127.0.0.1:0"], "app"), listener("b", &["127.0.0.1:0"], "app")],
+            vec![cluster("app", &[])],
+        );
+        let plans = bind_plans(&c, &compile(&c, None, &mut Ids::default()));
+        let ids: std::collections::HashSet<BindId> = plans.iter().map(|p| p.id).collect();
+        assert_eq!(ids.len(), 3);
+    }
+
+    #[test]
+    fn an_identity_is_not_given_out_again() {
+        let mut ids = Ids::default();
+        let first = compile(&two(), None, &mut ids);
+        let gone = config(vec![], vec![]);
+        let second = compile(&gone, Some(&first), &mut ids);
+        let third = compile(&two(), Some(&second), &mut ids);
+        assert_ne!(first.listeners[0].binds[0].id, third.listeners[0].binds[0].id);
+        assert_ne!(first.clusters[0].endpoints[0].id, third.clusters[0].endpoints[0].id);
+    }
+}

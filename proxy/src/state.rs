@@ -1,0 +1,286 @@
+//! What one shard of the proxy knows: the snapshot it runs, its listeners, clusters, endpoints, connections, counters.
+//!
+//! Everything here belongs to one thread. Counters of an endpoint outlive a reload as long as it keeps its
+//! [`EndpointId`], those of a listener as long as it keeps its name.
+
+use crate::{
+    balance::Balancer,
+    report::{EndpointReport, ListenerReport, Reason, ShardReport},
+    snapshot::{self, BindId, EndpointId, Snapshot},
+    table::Row,
+};
+use balance_config::model::Address;
+use balance_engine::{
+    Handle,
+    clock::Timestamp,
+    driver::{StreamOptions, Target},
+    executor::TaskId,
+    rng::Rng,
+    slab::Slab,
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+/// One shard.
+pub(crate) struct State {
+    pub(crate) handle: Handle,
+    pub(crate) shard: u16,
+    pub(crate) core: u16,
+    pub(crate) table: RefCell<Slab<Row>>,
+    pub(crate) rng: RefCell<Rng>,
+    pub(crate) draining: Cell<bool>,
+    pub(crate) snapshot: RefCell<Option<Arc<Snapshot>>>,
+    listeners: RefCell<HashMap<Arc<str>, Rc<ListenerState>>>,
+    pub(crate) accepting: RefCell<HashMap<BindId, TaskId>>,
+    clusters: RefCell<HashMap<Arc<str>, Rc<ClusterState>>>,
+    endpoints: RefCell<HashMap<EndpointId, Rc<EndpointState>>>,
+    endings: [Cell<u64>; Reason::ALL.len()],
+    next_id: Cell<u64>,
+}
+
+/// A listener's counters and what its next connection gets.
+pub(crate) struct ListenerState {
+    pub(crate) name: Arc<str>,
+    pub(crate) accepted: Cell<u64>,
+    pub(crate) active: Cell<u64>,
+    pub(crate) bytes_up: Cell<u64>,
+    pub(crate) bytes_down: Cell<u64>,
+    pub(crate) settings: Cell<Timeouts>,
+    cluster: RefCell<Rc<ClusterState>>,
+}
+
+/// How long a connection may stand still.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timeouts {
+    pub(crate) idle: Option<Duration>,
+    pub(crate) half_close: Option<Duration>,
+}
+
+impl ListenerState {
+    pub(crate) fn cluster(&self) -> Rc<ClusterState> {
+        Rc::clone(&self.cluster.borrow())
+    }
+
+    pub(crate) fn cluster_name(&self) -> Arc<str> {
+        Arc::clone(&self.cluster.borrow().name)
+    }
+}
+
+/// A cluster as this shard balances it.
+pub(crate) struct ClusterState {
+    pub(crate) name: Arc<str>,
+    pub(crate) endpoints: Vec<Rc<EndpointState>>,
+    pub(crate) balancer: RefCell<Balancer>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) connect_attempts: u8,
+    pub(crate) fail_timeout: Duration,
+    pub(crate) options: StreamOptions,
+}
+
+/// An endpoint's counters and its standing with this shard.
+pub(crate) struct EndpointState {
+    pub(crate) address: Address,
+    pub(crate) target: Target,
+    pub(crate) weight: Cell<u16>,
+    pub(crate) active: Cell<u32>,
+    pub(crate) connects: Cell<u64>,
+    pub(crate) connect_failures: Cell<u64>,
+    pub(crate) bytes_up: Cell<u64>,
+    pub(crate) bytes_down: Cell<u64>,
+    /// After a failed connect: passed over until then.
+    pub(crate) set_aside_until: Cell<Option<Timestamp>>,
+}
+
+impl EndpointState {
+    fn new(endpoint: &snapshot::Endpoint) -> Self {
+        let target = match &endpoint.address {
+            Address::Ip(to) => Target::Ip { to: *to, from: None },
+            Address::Unix(path) => Target::Unix(path.clone()),
+        };
+        Self {
+            address: endpoint.address.clone(),
+            target,
+            weight: Cell::new(endpoint.weight),
+            active: Cell::new(0),
+            connects: Cell::new(0),
+            connect_failures: Cell::new(0),
+            bytes_up: Cell::new(0),
+            bytes_down: Cell::new(0),
+            set_aside_until: Cell::new(None),
+        }
+    }
+
+    pub(crate) fn is_set_aside(&self, now: Timestamp) -> bool {
+        self.set_aside_until.get().is_some_and(|until| now < until)
+    }
+}
+
+impl State {
+    pub(crate) fn new(handle: Handle, shard: u16, core: u16, seed: u64) -> Rc<Self> {
+        Rc::new(Self {
+            handle,
+            shard,
+            core,
+            table: RefCell::default(),
+            rng: RefCell::new(Rng::new(seed)),
+            draining: Cell::new(false),
+            snapshot: RefCell::default(),
+            listeners: RefCell::default(),
+            accepting: RefCell::default(),
+            clusters: RefCell::default(),
+            endpoints: RefCell::default(),
+            endings: Default::default(),
+            next_id: Cell::new(1),
+        })
+    }
+
+    /// An id for a connection: the shard above, a count below.
+    pub(crate) fn next_id(&self) -> u64 {
+        let count = self.next_id.get();
+        self.next_id.set(count + 1);
+        u64::from(self.shard) << 48 | count
+    }
+
+    pub(crate) fn count_ending(&self, reason: Reason) {
+        if let Some(at) = Reason::ALL.iter().position(|r| *r == reason) {
+            self.endings[at].set(self.endings[at].get() + 1);
+        }
+    }
+
+    /// Take over the clusters and listeners of a snapshot. Sockets are the caller's affair. Returns the old snapshot,
+    /// which is dropped elsewhere.
+    pub(crate) fn adopt(&self, new: Arc<Snapshot>) -> Option<Arc<Snapshot>> {
+        let old = self.snapshot.borrow().clone();
+        let mut endpoints = HashMap::new();
+        let mut clusters = HashMap::new();
+        for cluster in &new.clusters {
+            let unchanged = old.as_ref().is_some_and(|o| o.clusters.iter().any(|c| Arc::ptr_eq(c, cluster)));
+            let known = self.clusters.borrow().get(&cluster.name).filter(|_| unchanged).cloned();
+            let members = self.members(cluster, &mut endpoints);
+            let state = known.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, members)));
+            clusters.insert(Arc::clone(&cluster.name), state);
+        }
+        let listeners = new.listeners.iter().map(|l| {
+            let state = self.listener(l, &clusters);
+            (Arc::clone(&l.name), state)
+        });
+        let listeners = listeners.collect();
+        *self.listeners.borrow_mut() = listeners;
+        *self.clusters.borrow_mut() = clusters;
+        *self.endpoints.borrow_mut() = endpoints;
+        self.snapshot.replace(Some(new))
+    }
+
+    fn members(
+        &self,
+        cluster: &snapshot::Cluster,
+        all: &mut HashMap<EndpointId, Rc<EndpointState>>,
+    ) -> Vec<Rc<EndpointState>> {
+        let known = self.endpoints.borrow();
+        let member = |endpoint: &Arc<snapshot::Endpoint>| {
+            let state = known.get(&endpoint.id).cloned().unwrap_or_else(|| Rc::new(EndpointState::new(endpoint)));
+            state.weight.set(endpoint.weight);
+            all.insert(endpoint.id, Rc::clone(&state));
+            state
+        };
+        cluster.endpoints.iter().map(member).collect()
+    }
+
+    fn listener(
+        &self,
+        listener: &snapshot::Listener,
+        clusters: &HashMap<Arc<str>, Rc<ClusterState>>,
+    ) -> Rc<ListenerState> {
+        let cluster = clusters.get(&listener.cluster.name).cloned();
+        let cluster = cluster.unwrap_or_else(|| Rc::new(ClusterState::new(&listener.cluster, Vec::new())));
+        let settings = Timeouts { idle: listener.idle_timeout, half_close: listener.half_close_timeout };
+        if let Some(known) = self.listeners.borrow().get(&listener.name) {
+            known.settings.set(settings);
+            known.cluster.replace(cluster);
+            return Rc::clone(known);
+        }
+        Rc::new(ListenerState {
+            name: Arc::clone(&listener.name),
+            accepted: Cell::new(0),
+            active: Cell::new(0),
+            bytes_up: Cell::new(0),
+            bytes_down: Cell::new(0),
+            settings: Cell::new(settings),
+            cluster: RefCell::new(cluster),
+        })
+    }
+
+    pub(crate) fn listener_named(&self, name: &str) -> Option<Rc<ListenerState>> {
+        self.listeners.borrow().get(name).cloned()
+    }
+
+    /// A copy of everything that is counted.
+    pub(crate) fn report(&self) -> ShardReport {
+        let snapshot = self.snapshot.borrow();
+        let now = self.handle.now();
+        let listeners = snapshot.iter().flat_map(|s| &s.listeners).filter_map(|l| self.listener_named(&l.name));
+        let endpoints = snapshot.iter().flat_map(|s| &s.clusters).flat_map(|cluster| {
+            let known = self.endpoints.borrow();
+            let report = |e: &Arc<snapshot::Endpoint>| known.get(&e.id).map(|s| s.report(&cluster.name, now));
+            cluster.endpoints.iter().filter_map(report).collect::<Vec<_>>()
+        });
+        ShardReport {
+            shard: self.shard,
+            core: self.core,
+            driver: self.handle.driver_info().name,
+            snapshot_version: snapshot.as_ref().map_or(0, |s| s.version),
+            draining: self.draining.get(),
+            engine: self.handle.stats(),
+            listeners: listeners.map(|l| l.report()).collect(),
+            endpoints: endpoints.collect(),
+            endings: Reason::ALL.into_iter().zip(self.endings.iter().map(Cell::get)).collect(),
+        }
+    }
+}
+
+impl ClusterState {
+    fn new(cluster: &snapshot::Cluster, endpoints: Vec<Rc<EndpointState>>) -> Self {
+        Self {
+            name: Arc::clone(&cluster.name),
+            balancer: RefCell::new(Balancer::new(cluster.policy, endpoints.len())),
+            endpoints,
+            connect_timeout: cluster.connect_timeout,
+            connect_attempts: cluster.connect_attempts,
+            fail_timeout: cluster.fail_timeout,
+            options: StreamOptions { nodelay: cluster.socket.nodelay, keepalive: cluster.socket.keepalive },
+        }
+    }
+}
+
+impl ListenerState {
+    fn report(&self) -> ListenerReport {
+        ListenerReport {
+            name: Arc::clone(&self.name),
+            accepted: self.accepted.get(),
+            active: self.active.get(),
+            bytes_up: self.bytes_up.get(),
+            bytes_down: self.bytes_down.get(),
+        }
+    }
+}
+
+impl EndpointState {
+    fn report(&self, cluster: &Arc<str>, now: Timestamp) -> EndpointReport {
+        EndpointReport {
+            cluster: Arc::clone(cluster),
+            address: self.address.clone(),
+            weight: self.weight.get(),
+            active: u64::from(self.active.get()),
+            connects: self.connects.get(),
+            connect_failures: self.connect_failures.get(),
+            bytes_up: self.bytes_up.get(),
+            bytes_down: self.bytes_down.get(),
+            set_aside: self.is_set_aside(now),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The connection table of a shard: a row for every connection, from accept to end.
+
+use crate::{
+    report::{ConnectionFilter, ConnectionReport, ConnectionState, Reason},
+    state::{EndpointState, ListenerState, State},
+};
+use balance_engine::{clock::Timestamp, driver::Peer, executor::Ending, slab::Key};
+use std::rc::Rc;
+
+/// What the shard knows of one connection.
+pub(crate) struct Row {
+    /// Unique in the process.
+    pub(crate) id: u64,
+    pub(crate) listener: Rc<ListenerState>,
+    /// The one it is connected to, or being connected to.
+    pub(crate) endpoint: Option<Rc<EndpointState>>,
+    pub(crate) opened: Timestamp,
+    /// The last turn in which a byte moved.
+    pub(crate) progress: Timestamp,
+    pub(crate) bytes_up: u64,
+    pub(crate) bytes_down: u64,
+    pub(crate) peer: Peer,
+    pub(crate) state: ConnectionState,
+    /// Why it ended; as long as it lives, what it would be counted as if its task just vanished.
+    pub(crate) reason: Reason,
+}
+
+/// Keeps a row in the table; dropping it ends the connection for all accounts.
+pub(crate) struct RowGuard {
+    pub(crate) state: Rc<State>,
+    pub(crate) key: Key,
+}
+
+impl RowGuard {
+    /// # Panics
+    /// Never: the row lives as long as its guard.
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Row) -> T) -> T {
+        let mut table = self.state.table.borrow_mut();
+        change(table.get_mut(self.key).expect("a row lives as long as its guard"))
+    }
+}
+
+impl Row {
+    /// The connection goes to this endpoint now, and counts as active there.
+    pub(crate) fn set_endpoint(&mut self, endpoint: Option<Rc<EndpointState>>) {
+        if let Some(new) = &endpoint {
+            new.active.set(new.active.get() + 1);
+        }
+        if let Some(old) = std::mem::replace(&mut self.endpoint, endpoint) {
+            old.active.set(old.active.get() - 1);
+        }
+    }
+}
+
+impl Drop for RowGuard {
+    fn drop(&mut self) {
+        let Some(mut row) = self.state.table.borrow_mut().remove(self.key) else { return };
+        row.set_endpoint(None);
+        let reason = match self.state.handle.ending() {
+            Ending::Panicked => Reason::Panicked,
+            Ending::Aborted | Ending::Expired => Reason::Drained,
+            Ending::Returned => row.reason,
+        };
+        let listener = &row.listener;
+        listener.active.set(listener.active.get() - 1);
+        self.state.count_ending(reason);
+        if reason == Reason::Panicked {
+            tracing::error!(connection = row.id, listener = &*listener.name, "connection ended by a panic");
+        } else {
+            tracing::debug!(
+                connection = row.id,
+                listener = &*listener.name,
+                reason = reason.as_str(),
+                bytes_up = row.bytes_up,
+                bytes_down = row.bytes_down,
+                "connection ended"
+            );
+        }
+    }
+}
+
+/// The rows that a query wants, at most as many as it allows.
+pub(crate) fn select(state: &State, filter: &ConnectionFilter) -> Vec<ConnectionReport> {
+    let now = state.handle.now();
+    let table = state.table.borrow();
+    let rows = table.iter().map(|(_, row)| row).filter(|row| matches(row, filter, now));
+    rows.take(filter.limit).map(|row| report(state, row, now)).collect()
+}
+
+fn matches(row: &Row, filter: &ConnectionFilter, now: Timestamp) -> bool {
+    let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|w| w == actual);
+    let endpoint = || row.endpoint.as_ref().map(|e| e.address.to_string());
+    is(&filter.listener, &row.listener.name)
+        && is(&filter.cluster, &row.listener.cluster_name())
+        && is(&filter.state, row.state.as_str())
+        && filter.endpoint.as_ref().is_none_or(|wanted| endpoint().as_ref() == Some(wanted))
+        && filter.peer.is_none_or(|ip| row.peer.socket_addr().is_some_and(|a| a.ip() == ip))
+        && filter.idle_min.is_none_or(|min| now - row.progress >= min)
+}
+
+fn report(state: &State, row: &Row, now: Timestamp) -> ConnectionReport {
+    ConnectionReport {
+        id: row.id,
+        shard: state.shard,
+        peer: row.peer.socket_addr(),
+        listener: row.listener.name.clone(),
+        cluster: row.listener.cluster_name(),
+        endpoint: row.endpoint.as_ref().map(|e| e.address.clone()),
+        state: row.state,
+        bytes_up: row.bytes_up,
+        bytes_down: row.bytes_down,
+        age: now - row.opened,
+        idle: now - row.progress,
+    }
+}
