@@ -22,6 +22,7 @@ pub(crate) mod addr;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod epoll;
+pub mod sim;
 pub mod uring;
 
 use crate::{buf::Buffer, clock::Timestamp};
