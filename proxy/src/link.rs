@@ -2,7 +2,8 @@
 
 use crate::command::Command;
 use balance_config::model::{BufferPool, IoChoice, ShardLimits};
-use std::{fmt, io};
+use balance_engine::buf::Budget;
+use std::{fmt, io, sync::Arc};
 
 /// What a shard is started with. Nothing here changes while it runs; everything that may is in the snapshot.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct ShardSpec {
     pub uring_without: Vec<String>,
     pub limits: ShardLimits,
     pub buffers: BufferPool,
+    /// One for all shards: what their buffers together may take.
+    pub budget: Arc<Budget>,
 }
 
 /// A running shard. Dropping the link does not end it; [`Command::Stop`] does.

@@ -1,22 +1,25 @@
-//! Which cores the shards run on.
+//! Which cores the shards and the control thread run on.
 
 use balance_config::model::{Cores, Runtime};
+use balance_engine::cores::{self, Placement, PlacementError, Request};
 
-/// The core of every shard, in the shards' order. `None`: not pinned.
+/// To be asked before any thread of the process is pinned.
 ///
 /// # Errors
 /// Names the cores that this process may not run on.
-pub(crate) fn place(runtime: &Runtime) -> Result<Vec<Option<u16>>, String> {
-    let available = std::thread::available_parallelism().map_or(1, usize::from);
-    let available = u16::try_from(available).unwrap_or(u16::MAX);
-    let cores = match &runtime.cores {
-        Cores::Auto => (0..available).collect(),
-        Cores::List(list) => list.clone(),
+pub(crate) fn place(runtime: &Runtime) -> Result<Placement, PlacementError> {
+    let request = match &runtime.cores {
+        Cores::Auto => Request::Auto,
+        Cores::List(list) => Request::List(list.clone()),
     };
-    let missing: Vec<String> = cores.iter().filter(|c| **c >= available).map(ToString::to_string).collect();
-    if !missing.is_empty() {
-        return Err(format!("core {} is not there: this process may use 0-{}", missing.join(", "), available - 1));
+    cores::place(&request, &cores::available(), runtime.shards_per_core)
+}
+
+/// Keeps the control thread off the shards' cores, where there is another one.
+pub(crate) fn pin_control(placement: &Placement) {
+    if let Some(core) = placement.control
+        && let Err(error) = cores::pin(core)
+    {
+        tracing::warn!(%error, "the control thread is not pinned");
     }
-    let per_core = usize::from(runtime.shards_per_core.max(1));
-    Ok(cores.into_iter().flat_map(|c| std::iter::repeat_n(Some(c), per_core)).collect())
 }

@@ -105,6 +105,7 @@ impl Fake {
                 break;
             }
             if self.knobs.stalled.load(Ordering::Acquire) {
+                // tidy: sleep because a stalled shard is what this stands for
                 thread::sleep(TURN);
                 continue;
             }

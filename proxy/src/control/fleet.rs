@@ -7,10 +7,8 @@ use crate::{
     snapshot::{BindId, Snapshot},
 };
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a page waits for a shard. A healthy one answers within a turn.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(2);

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     listen::{self, BindError, Bound, Opened},
+    process::wall_clock,
     snapshot::{BindId, Ids, Snapshot, bind_plans, compile},
 };
 use balance_config::{diagnostic::Report, file::Loaded, model::Address};
@@ -101,7 +102,7 @@ impl Installer {
             loaded,
             snapshot,
             listening: addresses(&self.bound),
-            at: SystemTime::now(),
+            at: wall_clock(),
         };
         Ok(Installed { view, opened: fresh, lagging })
     }
