@@ -74,7 +74,8 @@ impl Client {
     }
 
     pub(super) fn pause(&self, time: Duration) {
-        self.runtime.block_on(sleep(time));
+        // The timer is made inside, because it belongs to the runtime.
+        self.runtime.block_on(async { sleep(time).await });
     }
 
     async fn exchange(&self, method: Method, path: &str) -> io::Result<Answer> {

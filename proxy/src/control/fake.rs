@@ -26,7 +26,7 @@ const TURN: Duration = Duration::from_millis(2);
 /// What a test turns while the shard runs.
 #[derive(Debug, Default)]
 pub(crate) struct Knobs {
-    /// Takes nothing from its mailbox while set.
+    /// Does nothing about its mailbox while set.
     pub(crate) stalled: AtomicBool,
     /// Ends its thread at once, as a panic would.
     pub(crate) die: AtomicBool,
@@ -104,14 +104,15 @@ impl Fake {
             if self.knobs.die.load(Ordering::Acquire) {
                 break;
             }
-            if self.knobs.stalled.load(Ordering::Acquire) {
-                // tidy: sleep because a stalled shard is what this stands for
-                thread::sleep(TURN);
-                continue;
-            }
             match commands.recv_timeout(TURN) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(command) => self.handle(command),
+                Ok(command) => {
+                    while self.knobs.stalled.load(Ordering::Acquire) {
+                        // tidy: sleep because a stalled shard is what this stands for
+                        thread::sleep(TURN);
+                    }
+                    self.handle(command);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }

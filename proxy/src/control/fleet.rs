@@ -129,19 +129,23 @@ impl Fleet {
         let mut pending = Vec::with_capacity(self.links.len());
         for link in &self.links {
             let (sender, receiver) = oneshot::channel();
-            pending.push(link.send(command(sender)).map(|()| receiver));
+            pending.push((link, link.send(command(sender)), receiver));
         }
         let mut answers = Vec::with_capacity(pending.len());
-        for asked in pending {
-            answers.push(match asked {
-                Err(SendError::Closed) => Answer::Ended,
-                // A shard that has not emptied its mailbox since the last questions.
-                Err(SendError::Full(_)) => Answer::Stalled,
-                Ok(receiver) => match timeout_at(deadline, receiver).await {
-                    Ok(Ok(value)) => Answer::Here(value),
-                    Ok(Err(_)) => Answer::Ended,
-                    Err(_) => Answer::Stalled,
-                },
+        for (link, sent, receiver) in pending {
+            let asked = match sent {
+                Ok(()) => true,
+                Err(SendError::Closed) => false,
+                // It has not emptied its mailbox since the last questions, but may be about to.
+                Err(SendError::Full(back)) => send_patiently(&**link, *back, deadline).await,
+            };
+            let answer = if asked { timeout_at(deadline, receiver).await.ok() } else { None };
+            answers.push(match answer {
+                Some(Ok(value)) => Answer::Here(value),
+                // The question was dropped with its shard.
+                Some(Err(_)) => Answer::Ended,
+                None if link.finished() => Answer::Ended,
+                None => Answer::Stalled,
             });
         }
         answers

@@ -114,7 +114,6 @@ impl Installer {
         self.name_by(&snapshot);
         self.ids = ids;
         self.retired.extend(self.current.replace(snapshot));
-        self.retired.retain(|old| Arc::strong_count(old) > 1);
     }
 
     /// A socket may have passed from one listener to another.
@@ -126,6 +125,11 @@ impl Installer {
                 }
             }
         }
+    }
+
+    /// Drops the old snapshots that nobody else holds any more.
+    pub(crate) fn drop_retired(&mut self) {
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
     }
 
     /// Removes the files of unix sockets.

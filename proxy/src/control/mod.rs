@@ -202,7 +202,16 @@ impl Control {
         let mut shared = self.shared();
         shared.view = Some(Arc::new(view));
         shared.reloads.last_applied = true;
+        drop(shared);
+        installer.drop_retired();
         Ok((done, opened))
+    }
+
+    /// Called now and then, for snapshots that were still in use right after their reload.
+    fn drop_retired(&self) {
+        if let Ok(mut installer) = self.installer.try_lock() {
+            installer.drop_retired();
+        }
     }
 
     /// Asks for a reload on the task of [`Self::serve_reloads`].
