@@ -135,7 +135,10 @@ impl Fleet {
         for (link, sent, receiver) in pending {
             let asked = match sent {
                 Ok(()) => true,
-                Err(SendError::Closed) => false,
+                Err(SendError::Closed) => {
+                    answers.push(Answer::Ended);
+                    continue;
+                }
                 // It has not emptied its mailbox since the last questions, but may be about to.
                 Err(SendError::Full(back)) => send_patiently(&**link, *back, deadline).await,
             };
