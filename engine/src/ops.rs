@@ -103,7 +103,7 @@ pub(crate) enum Followup {
 
 /// Chunks that wait for a slow reader at most, before the receive is stopped. The kernel may deliver some more until it
 /// has stopped.
-pub const QUEUED_CHUNKS_MAX: usize = 16;
+const QUEUED_CHUNKS_MAX: usize = 16;
 
 /// All slots of a shard.
 #[derive(Default)]
@@ -122,7 +122,8 @@ impl Ops {
     }
 
     pub(crate) fn stream(&mut self, desc: Desc) -> Key {
-        let stream = Stream { desc, arm: Arm::Armed, full: false, first: None, rest: None, end: None, abandoned: false };
+        let stream =
+            Stream { desc, arm: Arm::Armed, full: false, first: None, rest: None, end: None, abandoned: false };
         self.slots.insert(Slot { token: Token::NONE, waker: None, state: State::Stream(stream) })
     }
 

@@ -11,11 +11,13 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod balance;
 pub mod cli;
 pub mod command;
 mod control;
 mod demo;
 mod exit;
+mod l4;
 pub mod link;
 mod listen;
 mod logging;
@@ -25,3 +27,6 @@ pub mod report;
 mod shard;
 pub mod snapshot;
 mod source;
+mod state;
+mod table;
+mod upstream;

@@ -38,13 +38,15 @@ impl RowGuard {
         let mut table = self.state.table.borrow_mut();
         change(table.get_mut(self.key).expect("a row lives as long as its guard"))
     }
+}
 
-    pub(crate) fn set_endpoint(&self, endpoint: Option<Rc<EndpointState>>) {
+impl Row {
+    /// The connection goes to this endpoint now, and counts as active there.
+    pub(crate) fn set_endpoint(&mut self, endpoint: Option<Rc<EndpointState>>) {
         if let Some(new) = &endpoint {
             new.active.set(new.active.get() + 1);
         }
-        let old = self.with(|row| std::mem::replace(&mut row.endpoint, endpoint));
-        if let Some(old) = old {
+        if let Some(old) = std::mem::replace(&mut self.endpoint, endpoint) {
             old.active.set(old.active.get() - 1);
         }
     }
@@ -52,8 +54,8 @@ impl RowGuard {
 
 impl Drop for RowGuard {
     fn drop(&mut self) {
-        self.set_endpoint_gone();
-        let Some(row) = self.state.table.borrow_mut().remove(self.key) else { return };
+        let Some(mut row) = self.state.table.borrow_mut().remove(self.key) else { return };
+        row.set_endpoint(None);
         let reason = match self.state.handle.ending() {
             Ending::Panicked => Reason::Panicked,
             Ending::Aborted | Ending::Expired => Reason::Drained,
@@ -73,15 +75,6 @@ impl Drop for RowGuard {
                 bytes_down = row.bytes_down,
                 "connection ended"
             );
-        }
-    }
-}
-
-impl RowGuard {
-    fn set_endpoint_gone(&self) {
-        let endpoint = self.state.table.borrow_mut().get_mut(self.key).and_then(|row| row.endpoint.take());
-        if let Some(endpoint) = endpoint {
-            endpoint.active.set(endpoint.active.get() - 1);
         }
     }
 }

@@ -28,11 +28,7 @@ use std::{
 ///
 /// # Cancel safety
 /// Dropping it gives up the attempt under way.
-pub(crate) async fn open(
-    state: Rc<State>,
-    cluster: Rc<ClusterState>,
-    row: RowHandle,
-) -> Result<Socket, Reason> {
+pub(crate) async fn open(state: Rc<State>, cluster: Rc<ClusterState>, row: RowHandle) -> Result<Socket, Reason> {
     let mut tried = Vec::new();
     let mut reason = Reason::NoEndpoint;
     while tried.len() < usize::from(cluster.connect_attempts) {
@@ -115,7 +111,7 @@ impl Failure {
     /// We ran out of descriptors or ports; the endpoint is not to blame.
     fn is_ours(self) -> bool {
         match self {
-            Self::Refused(errno) => errno.is_exhaustion() || errno.0 == balance_engine::driver::Errno::NO_PORT.0,
+            Self::Refused(errno) => errno.is_exhaustion() || errno == Errno::NO_PORT,
             Self::TimedOut => false,
         }
     }

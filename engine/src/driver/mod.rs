@@ -152,6 +152,8 @@ impl Errno {
     pub const CONN_REFUSED: Self = Self(libc::ECONNREFUSED);
     pub const BROKEN_PIPE: Self = Self(libc::EPIPE);
     pub const TOO_MANY_FILES: Self = Self(libc::EMFILE);
+    /// Every port of the source address is in use towards this destination.
+    pub const NO_PORT: Self = Self(libc::EADDRNOTAVAIL);
     pub const TIMED_OUT: Self = Self(libc::ETIMEDOUT);
 
     /// The peer has torn the connection down: later bytes cannot arrive and a FIN would be a lie.

@@ -1,9 +1,9 @@
-//! A shard without a data path: it answers every command and forwards nothing. For tests of the control thread, which
-//! hold its [`Knobs`].
+//! A shard without a data path: it answers every command and forwards nothing. Tests of the control thread hold its
+//! [`Knobs`].
 
 use crate::{
     command::{Applied, Command},
-    link::{DriverInfo, SendError, ShardLink, ShardSpec, StartError},
+    link::{DriverInfo, SendError, ShardLink, StartError},
     report::{ConnectionReport, EndpointReport, ListenerReport, Reason, ShardReport},
     snapshot::{BindId, Snapshot},
 };
@@ -69,10 +69,6 @@ impl ShardLink for FakeShard {
     fn finished(&self) -> bool {
         self.knobs.finished.load(Ordering::Acquire)
     }
-}
-
-pub(crate) fn start(spec: ShardSpec) -> Result<Box<dyn ShardLink>, StartError> {
-    Ok(Box::new(start_with(spec.shard, spec.core, Arc::default())?))
 }
 
 pub(crate) fn start_with(shard: u16, core: Option<u16>, knobs: Arc<Knobs>) -> Result<FakeShard, StartError> {

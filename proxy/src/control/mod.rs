@@ -6,6 +6,7 @@
 mod banner;
 mod drain;
 mod events;
+#[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod fixture;
