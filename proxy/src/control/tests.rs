@@ -172,7 +172,7 @@ async fn a_stalled_shard_refuses_a_reload_and_does_not_delay_a_page() {
 
     // More questions than its mailbox holds. The other shard answers each, and none waits longer than it may.
     for _ in 0..20 {
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let answers = world.control.fleet.reports().await;
         assert!(matches!(&answers[..], [fleet::Answer::Here(_), fleet::Answer::Stalled]));
         assert!(start.elapsed() < ANSWER_WAIT * 10);
@@ -242,7 +242,7 @@ async fn what_needs_a_restart_is_said_every_time() {
 async fn a_drain_without_connections_lasts_for_the_minimum() {
     let mut world = World::new(2).await;
     let (control, knobs) = (world.control.clone(), world.knobs.clone());
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let watcher = tokio::spawn(async move {
         while !matches!(control.phase(), Phase::Draining { .. }) {
             tokio::task::yield_now().await;
@@ -272,7 +272,7 @@ async fn a_drain_ends_when_the_last_connection_does() {
         }
         knobs[1].active.store(0, Ordering::Release);
     });
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     world.drain(Some(Duration::from_secs(60))).await.unwrap();
     last_client.await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(30));
@@ -282,7 +282,7 @@ async fn a_drain_ends_when_the_last_connection_does() {
 async fn a_connection_that_stays_is_cut_at_the_deadline() {
     let mut world = World::new(2).await;
     world.knobs[0].active.store(1, Ordering::Release);
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let deadline = Duration::from_millis(200);
     world.drain(Some(deadline)).await.unwrap();
     assert!(start.elapsed() >= deadline);
@@ -293,7 +293,7 @@ async fn a_connection_that_stays_is_cut_at_the_deadline() {
 #[tokio::test]
 async fn a_deadline_before_the_minimum_wins() {
     let mut world = World::new(1).await;
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     world.drain(Some(Duration::ZERO)).await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(5));
 }
