@@ -260,6 +260,51 @@ fn a_unix_listener_works_and_is_cleaned_up() {
     assert!(!exists(&path));
 }
 
+/// A killed process leaves the files of its sockets behind, and the kernel closes its ring's listening sockets only a
+/// moment later.
+#[test]
+fn the_successor_of_a_killed_process_gets_its_addresses() {
+    let scratch = Scratch::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (web, admin) = (scratch.path("web.sock"), scratch.path("admin.sock"));
+    let binds = format!("bind = [\"{port}\", \"unix:{}\"]", web.display());
+    let text = config("BIND", &echo())
+        .replace("bind = \"BIND\"", &binds)
+        .replace("listen = \"127.0.0.1:0\"", &format!("listen = \"unix:{}\"", admin.display()));
+    let file = scratch.write("b.toml", &text);
+    for _ in 0..3 {
+        let mut proxy = Proxy::start(&["-c", &file], &[]);
+        round_trip(&mut TcpStream::connect(port).unwrap(), b"hello");
+        proxy.signal("KILL");
+        proxy.wait();
+    }
+    assert!(exists(&web) && exists(&admin));
+    let mut proxy = Proxy::start(&["-c", &file], &[]);
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(!exists(&web) && !exists(&admin));
+}
+
+/// Other socket options are another socket, on a port that our old one still holds.
+#[test]
+fn changed_socket_options_take_the_port_over_from_ourselves() {
+    let scratch = Scratch::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = config(&port.to_string(), &echo());
+    let file = scratch.write("b.toml", &text);
+    let mut proxy = Proxy::start(&["-c", &file], &[]);
+    let mut open = TcpStream::connect(port).unwrap();
+    round_trip(&mut open, b"before");
+    for backlog in [17, 18, 19] {
+        fs::write(&file, text.replace("cluster = \"app\"", &format!("cluster = \"app\"\nbacklog = {backlog}")))
+            .unwrap();
+        let reloaded = run(&["reload", "--admin", &proxy.admin()]);
+        assert_eq!(code(&reloaded), 0, "{}", stderr(&reloaded));
+        round_trip(&mut open, b"still there");
+        round_trip(&mut TcpStream::connect(port).unwrap(), b"after");
+    }
+}
+
 #[test]
 fn logs_are_json_when_asked() {
     let arguments = ["--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "--admin", "127.0.0.1:0", "--cores", "0"];

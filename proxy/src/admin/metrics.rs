@@ -79,7 +79,7 @@ impl Scrape {
                 report: Answer::here(answer),
             })
             .collect();
-        let reports: Vec<ShardReport> = shards.iter().filter_map(|s| s.report.clone()).collect();
+        let reports: Vec<&ShardReport> = shards.iter().filter_map(|s| s.report.as_ref()).collect();
         let view = control.view();
         Self {
             listeners: status::listeners(control, &reports),

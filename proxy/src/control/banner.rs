@@ -14,7 +14,7 @@ pub(super) type Listening = (Arc<str>, Address);
 /// Everything that a start has to say.
 pub(super) fn print_running(control: &Control, admin: &Address, origin: &Origin) {
     let listening = control.view().map(|v| v.listening.clone()).unwrap_or_default();
-    let mut text = format!("balance-shard {} runs {}\n", crate::cli::VERSION, control.source_name());
+    let mut text = format!("balance-shard {}, configured by {}\n", crate::cli::VERSION, control.source_name());
     for (who, driver) in drivers(control) {
         text += &format!("  {who}: {driver}\n");
     }

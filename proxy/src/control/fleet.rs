@@ -28,6 +28,13 @@ pub(crate) enum Answer<T> {
 }
 
 impl<T> Answer<T> {
+    pub(crate) fn get(&self) -> Option<&T> {
+        match self {
+            Self::Here(value) => Some(value),
+            Self::Stalled | Self::Ended => None,
+        }
+    }
+
     pub(crate) fn here(self) -> Option<T> {
         match self {
             Self::Here(value) => Some(value),
@@ -56,7 +63,11 @@ impl Fleet {
 
     /// One report a shard, in the shards' order.
     pub(crate) async fn reports(&self) -> Vec<Answer<ShardReport>> {
-        self.ask(self.answer_wait, Command::Report).await
+        self.reports_within(self.answer_wait).await
+    }
+
+    pub(crate) async fn reports_within(&self, wait: Duration) -> Vec<Answer<ShardReport>> {
+        self.ask(wait, Command::Report).await
     }
 
     /// The rows of every shard that answers; the filter's limit holds for all of them together.

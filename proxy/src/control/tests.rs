@@ -16,6 +16,7 @@ use balance_config::{
 };
 use std::{net::TcpStream, sync::atomic::Ordering, time::Duration};
 use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
 
 /// Short, because the tests of stalled shards wait for it.
 const ANSWER_WAIT: Duration = Duration::from_millis(200);

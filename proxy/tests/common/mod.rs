@@ -150,8 +150,7 @@ impl Proxy {
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let status = eventually("the end of the process", || self.child.try_wait().expect("it is our child"));
-        status
+        eventually("the end of the process", || self.child.try_wait().expect("it is our child"))
     }
 
     /// The answer's status and body.
