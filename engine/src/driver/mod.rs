@@ -261,7 +261,7 @@ pub enum Wait {
 pub struct Turn {
     /// The one clock reading of the turn, taken after the wait.
     pub now: Timestamp,
-    /// The wake descriptor is readable: somebody has written to the mailbox.
+    /// The wake descriptor has become readable: somebody has written to the mailbox.
     pub woken: bool,
 }
 
@@ -298,7 +298,8 @@ pub trait Driver {
     /// Those of registering it.
     fn adopt_listener(&mut self, fd: OwnedFd) -> io::Result<Desc>;
 
-    /// The descriptor (an eventfd) whose readability a turn reports as `woken` until somebody has read it.
+    /// The descriptor (an eventfd) whose readability turns report as `woken`: at least once every time that it becomes
+    /// readable, so who is told must read it.
     fn watch_wake(&mut self, fd: RawFd);
 
     /// Start an operation. Never fails here: what is wrong comes as a completion.

@@ -14,7 +14,7 @@ mod tcp;
 pub(crate) use promises::{
     a_blocked_send_can_be_cancelled, a_connect_can_be_cancelled, accepts_wait_side_by_side, an_accept_can_be_cancelled,
     cancelling_what_is_over_does_nothing, many_connections_at_once, operations_on_unix_sockets,
-    running_out_of_buffers_is_survived, the_wake_descriptor_is_reported_until_read, time_passes_in_turns,
+    running_out_of_buffers_is_survived, the_wake_descriptor_is_reported_every_time, time_passes_in_turns,
 };
 pub(crate) use rig::Setup;
 pub(crate) use tcp::{
@@ -38,7 +38,7 @@ macro_rules! contract_tests {
             a_reset_is_passed_on closing_with_unread_data_resets a_cancelled_receive_loses_nothing
             connecting_to_nobody_is_refused accepts_wait_side_by_side an_accept_can_be_cancelled
             a_connect_can_be_cancelled a_blocked_send_can_be_cancelled cancelling_what_is_over_does_nothing
-            many_connections_at_once the_wake_descriptor_is_reported_until_read running_out_of_buffers_is_survived
+            many_connections_at_once the_wake_descriptor_is_reported_every_time running_out_of_buffers_is_survived
             time_passes_in_turns);
     };
     (@each $setup:expr, $($promise:ident)*) => {

@@ -151,7 +151,7 @@ pub(crate) fn many_connections_at_once(setup: &Setup) {
     });
 }
 
-pub(crate) fn the_wake_descriptor_is_reported_until_read(setup: &Setup) {
+pub(crate) fn the_wake_descriptor_is_reported_every_time(setup: &Setup) {
     setup.each(|rig| {
         // SAFETY: no pointers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
@@ -166,9 +166,8 @@ pub(crate) fn the_wake_descriptor_is_reported_until_read(setup: &Setup) {
         for _ in 0..3 {
             assert!(!woken(rig));
             wake.write_all(&1_u64.to_ne_bytes()).expect("an eventfd takes a number");
-            for _ in 0..3 {
-                assert!(woken(rig), "written to, and not yet read");
-            }
+            // Once at least; a driver may say it again as long as nobody has read it.
+            assert!(woken(rig), "written to, and not yet read");
             wake.read_exact(&mut [0; 8]).expect("an eventfd gives it back");
             // What was on its way when it was read may still come.
             woken(rig);

@@ -4,6 +4,7 @@
 //! full the shard opens another lane: that is how 50,000 connections fit where `ulimit -n` is 20,000.
 
 use super::{
+    UringConfig,
     bufring::BufRing,
     features::{Feature, Features},
 };
@@ -17,7 +18,7 @@ use std::{io, time::Duration};
 const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 4096;
 /// A table of this size is enough for one lane; the next lane is cheap.
-const TABLE_MAX: u32 = 32_768;
+pub(super) const TABLE_MAX: u32 = 32_768;
 /// Where one wait under load gathers completions: at most this long, for at most so many.
 const MIN_WAIT_MICROS: u32 = 50;
 const MIN_WAIT_WANT: usize = 32;
@@ -52,18 +53,19 @@ pub(super) fn build_ring(no_sqarray: bool, sq: u32, cq: u32) -> io::Result<(IoUr
 }
 
 impl Lane {
-    pub(super) fn open(features: Features, pool: BufferPool, ring_buffers: u16) -> io::Result<Self> {
+    pub(super) fn open(config: &UringConfig, pool: BufferPool, table_max: u32) -> io::Result<Self> {
+        let features = config.features;
         let (ring, _) = build_ring(features.has(Feature::NoSqArray), SQ_ENTRIES, CQ_ENTRIES)?;
-        let bufs = BufRing::register(&ring, 0, ring_buffers, pool)?;
+        let bufs = BufRing::register(&ring, 0, config.ring_buffers, pool)?;
         let mut lane = Self { ring, bufs, free: Vec::new(), table_size: 0, features };
         if features.has(Feature::Direct) {
-            lane.register_table()?;
+            lane.register_table(table_max)?;
         }
         Ok(lane)
     }
 
-    fn register_table(&mut self) -> io::Result<()> {
-        let size = u32::try_from(crate::os::nofile_limit()).unwrap_or(TABLE_MAX).min(TABLE_MAX);
+    fn register_table(&mut self, table_max: u32) -> io::Result<()> {
+        let size = u32::try_from(crate::os::nofile_limit()).unwrap_or(table_max).min(table_max);
         self.ring.submitter().register_files_sparse(size)?;
         self.free = (0..size).rev().collect();
         self.table_size = size;

@@ -20,6 +20,8 @@ mod features;
 mod held;
 mod lane;
 mod probe;
+#[cfg(test)]
+mod tests;
 
 pub use features::{Feature, Features, UnknownFeature};
 pub use probe::{Unavailable, probe};
@@ -35,7 +37,7 @@ use crate::{
 };
 use held::{Held, HeldTable, What};
 use io_uring::{cqueue, opcode, squeue, types};
-use lane::{Lane, Limit, destination};
+use lane::{Lane, Limit, TABLE_MAX, destination};
 use std::{
     io, mem,
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
@@ -78,12 +80,8 @@ fn silent(lane: usize) -> u64 {
     user_data(lane, Kind::Silent, 0, 0)
 }
 
-struct Decoded {
-    kind: Option<Kind>,
-    key: Option<Key>,
-}
-
-fn decode(data: u64) -> Decoded {
+/// The kind of entry, and the key of what it is about as a number: generation above, index below.
+fn decode(data: u64) -> (Option<Kind>, u64) {
     let kind = match data >> 54 & 0xf {
         0 => Some(Kind::Recv),
         1 => Some(Kind::Held),
@@ -94,7 +92,7 @@ fn decode(data: u64) -> Decoded {
     };
     let index = data >> 32 & ((1 << INDEX_BITS) - 1);
     let generation = data & 0xffff_ffff;
-    Decoded { kind, key: Key::from_u64(generation << 32 | index) }
+    (kind, generation << 32 | index)
 }
 
 /// A descriptor as the ring takes it.
@@ -162,6 +160,7 @@ pub struct UringDriver {
     ready: Vec<Completion>,
     scratch: Vec<cqueue::Entry>,
     config: UringConfig,
+    table_max: u32,
     pool: BufferPool,
     clock: Clock,
     /// CLOCK_MONOTONIC at [`Timestamp::START`].
@@ -181,7 +180,12 @@ impl UringDriver {
     /// # Errors
     /// Those of io_uring_setup and io_uring_register.
     pub fn new(config: UringConfig, pool: BufferPool, clock: Clock) -> io::Result<Self> {
-        let lane = Lane::open(config.features, pool.clone(), config.ring_buffers)?;
+        Self::with_table(config, pool, clock, TABLE_MAX)
+    }
+
+    /// With descriptor tables of at most `table_max` entries.
+    fn with_table(config: UringConfig, pool: BufferPool, clock: Clock, table_max: u32) -> io::Result<Self> {
+        let lane = Lane::open(&config, pool.clone(), table_max)?;
         let epoch = monotonic_now().saturating_sub(Duration::from_nanos(clock.now().as_nanos()));
         Ok(Self {
             lanes: vec![lane],
@@ -190,6 +194,7 @@ impl UringDriver {
             ready: Vec::new(),
             scratch: Vec::new(),
             config,
+            table_max,
             pool,
             clock,
             epoch,
@@ -230,7 +235,7 @@ impl UringDriver {
         if self.lanes.len() == LANES_MAX {
             return Err(Errno::TOO_MANY_FILES);
         }
-        let lane = Lane::open(self.config.features, self.pool.clone(), self.config.ring_buffers)?;
+        let lane = Lane::open(&self.config, self.pool.clone(), self.table_max)?;
         let number = self.lanes.len();
         let ring_fd = lane.ring.as_raw_fd();
         self.lanes.push(lane);
@@ -448,24 +453,24 @@ impl UringDriver {
     }
 
     fn handle(&mut self, lane: usize, entry: &cqueue::Entry) {
-        let Decoded { kind, key } = decode(entry.user_data());
-        match (kind, key) {
-            (Some(Kind::Recv), Some(key)) => self.received(lane, OpKey(key.to_u64()), entry),
-            (Some(Kind::Held), Some(key)) => self.held_done(lane, key, entry.result()),
-            (Some(Kind::Wake), _) => {
+        let (kind, number) = decode(entry.user_data());
+        match kind {
+            Some(Kind::Recv) => self.received(lane, OpKey(number), entry),
+            Some(Kind::Held) => self.held_done(lane, number, entry.result()),
+            Some(Kind::Wake) => {
                 self.woken = true;
                 if !cqueue::more(entry.flags()) {
                     self.arm_wake();
                 }
             }
-            (Some(Kind::LaneWork), _) => {
-                let number = (entry.user_data() >> 32 & 0xff) as usize;
+            Some(Kind::LaneWork) => {
+                let number = OpKey(number).index() as usize;
                 if !cqueue::more(entry.flags()) && number < self.lanes.len() {
                     self.watch_lane(number, self.lanes[number].ring.as_raw_fd());
                 }
             }
-            (Some(Kind::Silent), _) => {}
-            _ => debug_assert!(false, "a completion with user data that we never gave: {entry:?}"),
+            Some(Kind::Silent) => {}
+            None => debug_assert!(false, "a completion with user data that we never gave: {entry:?}"),
         }
     }
 
@@ -489,8 +494,9 @@ impl UringDriver {
         self.ready.push(Completion { key, outcome, more });
     }
 
-    fn held_done(&mut self, lane: usize, held_key: Key, result: i32) {
-        let Some(held) = self.held.get_mut(held_key) else {
+    fn held_done(&mut self, lane: usize, number: u64, result: i32) {
+        let known = Key::from_u64(number).and_then(|key| Some((key, self.held.get_mut(key)?)));
+        let Some((held_key, held)) = known else {
             debug_assert!(false, "a completion of an operation that has ended");
             return;
         };

@@ -2,7 +2,7 @@
 //! seccomp filter, a sysctl or a limit may forbid what the kernel offers.
 
 use super::{
-    Feature, Features,
+    Feature, Features, UringConfig,
     lane::{Lane, build_ring},
 };
 use crate::{
@@ -77,7 +77,7 @@ fn has_setsockopt(mut ring: io_uring::IoUring) -> bool {
 fn receive_once(features: Features) -> io::Result<()> {
     const WORD: &[u8] = b"balance";
     let pool = BufferPool::new(Sizes::default(), crate::buf::Budget::new(u64::MAX));
-    let mut lane = Lane::open(features.without(Feature::Direct), pool, 16)?;
+    let mut lane = Lane::open(&UringConfig { features: features.without(Feature::Direct), ring_buffers: 16 }, pool, 0)?;
     let (mut theirs, ours) = UnixStream::pair()?;
     theirs.write_all(WORD)?;
     let entry = opcode::RecvMulti::new(types::Fd(ours.as_raw_fd()), lane.bufs.group()).build();

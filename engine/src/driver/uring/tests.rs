@@ -1,0 +1,61 @@
+//! The contract over io_uring: with everything this kernel has, and with each reduced set.
+
+use super::*;
+use crate::driver::contract::{Setup, contract_tests};
+
+/// How the driver is made with everything the kernel offers but this.
+fn without(features: &[Feature], pool: BufferPool) -> Box<dyn Driver> {
+    let config = UringConfig { features: probe().expect("io_uring runs here").minus(features), ring_buffers: 64 };
+    Box::new(UringDriver::new(config, pool, Clock::monotonic()).expect("a ring"))
+}
+
+const fn setup(make: fn(BufferPool, u64) -> Box<dyn Driver>) -> Setup {
+    Setup { make, seeds: 0..1, bulk: 8 << 20, scarce_bytes: 512 << 10, settled: Duration::from_millis(20) }
+}
+
+mod with_everything {
+    use super::*;
+    contract_tests!(setup(|pool, _| without(&[], pool)));
+}
+
+mod with_real_descriptors {
+    use super::*;
+    contract_tests!(setup(|pool, _| without(&[Feature::Direct], pool)));
+}
+
+mod as_on_linux_6_1 {
+    use super::*;
+    contract_tests!(setup(|pool, _| without(&Feature::ALL, pool)));
+}
+
+mod without_min_wait {
+    use super::*;
+    contract_tests!(setup(|pool, _| without(&[Feature::MinWait, Feature::NoIowait], pool)));
+}
+
+/// With a table of few descriptors every connection soon lies on another ring than the first.
+mod over_many_lanes {
+    use super::*;
+    contract_tests!(setup(|pool, _| {
+        let features = probe().expect("io_uring runs here");
+        let config = UringConfig { features, ring_buffers: 64 };
+        Box::new(UringDriver::with_table(config, pool, Clock::monotonic(), 24).expect("a ring"))
+    }));
+}
+
+#[test]
+fn user_data_round_trips() {
+    for (lane, kind, index, generation) in [(0, Kind::Recv, 0, 1), (63, Kind::Held, (1 << 22) - 1, u32::MAX)] {
+        let data = user_data(lane, kind, index, generation);
+        let decoded = decode(data);
+        assert_eq!(data >> 58, lane as u64);
+        let key = OpKey(decoded.1);
+        assert_eq!((decoded.0, key.index(), key.generation()), (Some(kind), index, generation));
+    }
+}
+
+#[test]
+fn descriptors_tell_their_sort_and_place() {
+    assert!(matches!(Desc::real(7).target(), Target::Real(7)));
+    assert!(matches!(Desc::direct(63, 32_767).target(), Target::Direct { lane: 63, slot: 32_767 }));
+}
