@@ -6,7 +6,7 @@ use common::{PATIENCE, Proxy, Scratch, code, config, eventually, exists, http, m
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     thread,
 };
@@ -132,7 +132,11 @@ fn a_reload_is_taken_whole_or_not_at_all() {
     assert!(stdout(&taken).contains("needs a restart to take effect: runtime.cores"), "{}", stdout(&taken));
     round_trip(&mut open, b"and now");
     round_trip(&mut TcpStream::connect(web).unwrap(), b"the same port");
-    round_trip(&mut TcpStream::connect(proxy.listening("more")).unwrap(), b"a new port");
+    let (_, status) = proxy.get("/status");
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let more: SocketAddr = status["listeners"][1]["addresses"][0].as_str().unwrap().parse().unwrap();
+    round_trip(&mut TcpStream::connect(more).unwrap(), b"a new port");
+    proxy.says(&format!("listening more {more}"));
     let (_, page) = proxy.get("/metrics");
     assert_eq!(metric(&page, "balance_config_last_reload_success"), Some(1.0));
 }

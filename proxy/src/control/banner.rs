@@ -26,11 +26,6 @@ pub(super) fn print_running(control: &Control, admin: &Address, origin: &Origin)
     print(&text);
 }
 
-/// The sockets that a reload has added.
-pub(super) fn print_listening(opened: &[Listening]) {
-    print(&lines(opened));
-}
-
 /// One line an address: `listening web 127.0.0.1:43211`. Tests and scripts read them to learn a port that the kernel
 /// chose.
 fn lines(listening: &[Listening]) -> String {

@@ -178,7 +178,10 @@ impl Control {
     async fn try_reload(&self) -> Result<Reloaded, Refusal> {
         let loaded = self.source.load().map_err(Refusal::Config)?;
         let (done, opened) = self.install(loaded).await?;
-        banner::print_listening(&opened);
+        // To the log, not to standard output: nobody may read that any more, and a full pipe would stop this thread.
+        for (listener, address) in &opened {
+            tracing::info!("listening {listener} {address}");
+        }
         Ok(done)
     }
 
