@@ -88,7 +88,8 @@ fn html(who: Who) -> String {
     let colour = ["#2563eb", "#059669", "#d97706"][(who.number - 1) % PAGES];
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Balance demo</title>\
-         <style>body{{font:18px/1.5 system-ui;margin:0;min-height:100vh;display:grid;place-items:center;background:{colour};color:#fff}}\
+         <style>body{{font:18px/1.5 system-ui;margin:0;min-height:100vh;display:grid;place-items:center;\
+         background:{colour};color:#fff}}\
          main{{text-align:center}}b{{display:block;font-size:6rem}}</style>\
          <main><b>{}</b>answered this request<br><small>{}; reload for the next one</small></main></html>\n",
         who.number, who.address

@@ -1,7 +1,7 @@
 //! `balance-shard`: the command line, the control thread, and the data path that every shard runs.
 //!
-//! Reading order: [`snapshot`], [`command`], [`report`] and [`link`] are the contract between the control thread and the
-//! shards; `control` runs a process from the first load to the last statistics; `listen` makes its sockets; `admin`
+//! Reading order: [`snapshot`], [`command`], [`report`] and [`link`] are the contract between the control thread and
+//! the shards; `control` runs a process from the first load to the last statistics; `listen` makes its sockets; `admin`
 //! answers over HTTP; [`cli`] is the way in.
 //!
 //! Invariants:

@@ -17,7 +17,7 @@ pub struct ShardSpec {
     pub uring_without: Vec<String>,
     pub limits: ShardLimits,
     pub buffers: BufferPool,
-    /// What the buffers of all shards together may take.
+    /// One for all shards: what their buffers together may take.
     pub budget: Arc<Budget>,
 }
 

@@ -1,21 +1,25 @@
-//! Which cores the shards run on.
+//! Which cores the shards and the control thread run on.
 
 use balance_config::model::{Cores, Runtime};
-use balance_engine::cores::{self, Request};
+use balance_engine::cores::{self, Placement, PlacementError, Request};
 
-/// The core of every shard, in the shards' order.
+/// To be asked before any thread of the process is pinned.
 ///
 /// # Errors
-/// Names the cores that this process may run on.
-pub(crate) fn place(runtime: &Runtime) -> Result<Vec<Option<u16>>, String> {
+/// Names the cores that this process may not run on.
+pub(crate) fn place(runtime: &Runtime) -> Result<Placement, PlacementError> {
     let request = match &runtime.cores {
         Cores::Auto => Request::Auto,
         Cores::List(list) => Request::List(list.clone()),
     };
-    let placement = cores::place(&request, &cores::available(), runtime.shards_per_core).map_err(|e| e.to_string())?;
-    if let Some(core) = placement.control {
-        // Where it cannot be pinned it floats, which costs a shard some time and nothing else.
-        let _floats = cores::pin(core);
+    cores::place(&request, &cores::available(), runtime.shards_per_core)
+}
+
+/// Keeps the control thread off the shards' cores, where there is another one.
+pub(crate) fn pin_control(placement: &Placement) {
+    if let Some(core) = placement.control
+        && let Err(error) = cores::pin(core)
+    {
+        tracing::warn!(%error, "the control thread is not pinned");
     }
-    Ok(placement.shards.into_iter().map(Some).collect())
 }

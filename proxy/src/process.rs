@@ -1,6 +1,6 @@
 //! What the process knows about itself, from /proc.
 
-use std::fs;
+use std::{fs, time::SystemTime};
 
 /// Resident memory in bytes; `None` where /proc is not mounted.
 pub(crate) fn resident_bytes() -> Option<u64> {
@@ -21,9 +21,8 @@ pub(crate) fn effective_uid() -> Option<u32> {
     fs::metadata("/proc/self").ok().map(|m| m.uid())
 }
 
-/// Raises the soft limit of open files to the hard one: every connection is two descriptors.
-pub(crate) fn raise_nofile() {
-    if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(error = %e, "the limit of open files stays as it is");
-    }
+/// The time of day, for people who read when something happened.
+#[expect(clippy::disallowed_methods, reason = "the control thread tells people the time; no shard does")]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }

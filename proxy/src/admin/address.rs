@@ -82,12 +82,11 @@ impl Surroundings {
     }
 }
 
-/// The socket of a running process; where it would be first, when there is none.
-pub(crate) fn find(surroundings: &Surroundings) -> PathBuf {
+/// The socket of a running process, when there is one.
+pub(crate) fn find(surroundings: &Surroundings) -> Option<PathBuf> {
     let places = surroundings.places();
-    let there =
-        places.iter().filter(|p| surroundings.trusts(p)).map(|p| p.directory.join(SOCKET)).find(|path| path.exists());
-    there.unwrap_or_else(|| places[0].directory.join(SOCKET))
+    let sockets = places.iter().filter(|p| surroundings.trusts(p)).map(|p| p.directory.join(SOCKET));
+    sockets.into_iter().find(|path| path.exists())
 }
 
 #[cfg(test)]
@@ -135,10 +134,10 @@ mod tests {
     fn the_client_finds_the_first_socket_that_is_there() {
         let root = scratch("find");
         let s = surroundings(&root);
-        assert_eq!(find(&s), root.join("run-balance").join(SOCKET));
+        assert_eq!(find(&s), None);
         let place = s.places().pop().unwrap();
         s.prepare(&place).unwrap();
         fs::write(place.directory.join(SOCKET), "").unwrap();
-        assert_eq!(find(&s), place.directory.join(SOCKET));
+        assert_eq!(find(&s), Some(place.directory.join(SOCKET)));
     }
 }

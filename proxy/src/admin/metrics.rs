@@ -79,7 +79,7 @@ impl Scrape {
                 report: Answer::here(answer),
             })
             .collect();
-        let reports: Vec<ShardReport> = shards.iter().filter_map(|s| s.report.clone()).collect();
+        let reports: Vec<&ShardReport> = shards.iter().filter_map(|s| s.report.as_ref()).collect();
         let view = control.view();
         Self {
             listeners: status::listeners(control, &reports),
@@ -108,6 +108,9 @@ impl Scrape {
         Ok(out)
     }
 }
+
+/// Buffer classes, smallest first, by their names in the configuration.
+const CLASSES: [&str; 4] = ["small", "medium", "large", "huge"];
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -268,6 +271,7 @@ impl Scrape {
     }
 
     fn buffers(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.gauge("balance_buffers_size_bytes", "Size of a buffer, by class", self.each_class(|c| c.size))?;
         let help = "Buffers handed out now, by class";
         page.gauge("balance_buffers_in_use", help, self.each_class(|c| c.in_use))?;
         let help = "Buffers allocated, in use or free, by class";
@@ -345,9 +349,9 @@ impl Scrape {
         value: fn(&balance_engine::stats::BufferClassStats) -> u64,
     ) -> impl Iterator<Item = (Labels, u64)> {
         self.each(move |r| r.engine.buffers.classes).flat_map(move |(labels, classes)| {
-            classes.into_iter().map(move |class| {
+            CLASSES.iter().zip(classes).map(move |(name, class)| {
                 let mut labels = labels.clone();
-                labels.push(("size_bytes", class.size.to_string()));
+                labels.push(("class", (*name).to_owned()));
                 (labels, value(&class))
             })
         })

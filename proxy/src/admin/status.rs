@@ -7,7 +7,11 @@ use crate::{
     report::{Reason, ShardReport},
 };
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use tokio::time::Instant;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -94,7 +98,7 @@ pub(crate) struct EndingStatus {
 pub(crate) async fn gather(control: &Control) -> Status {
     let answers = control.fleet.reports().await;
     let shards = control.fleet.links().iter().zip(&answers).map(|(l, a)| shard(&**l, a)).collect();
-    let reports: Vec<ShardReport> = answers.into_iter().filter_map(Answer::here).collect();
+    let reports: Vec<&ShardReport> = answers.iter().filter_map(Answer::get).collect();
     let phase = control.phase();
     Status {
         version: crate::cli::VERSION.to_owned(),
@@ -170,21 +174,24 @@ fn shard(link: &dyn ShardLink, answer: &Answer<ShardReport>) -> ShardStatus {
 }
 
 /// All shards together, in the configuration's order; then listeners that are gone and still have connections.
-pub(super) fn listeners(control: &Control, reports: &[ShardReport]) -> Vec<ListenerStatus> {
+pub(super) fn listeners(control: &Control, reports: &[&ShardReport]) -> Vec<ListenerStatus> {
     let mut rows: Vec<ListenerStatus> = Vec::new();
+    let mut index: HashMap<Arc<str>, usize> = HashMap::new();
+    let mut at = |name: &Arc<str>, rows: &mut Vec<ListenerStatus>| {
+        *index.entry(name.clone()).or_insert_with(|| {
+            rows.push(ListenerStatus { name: name.to_string(), ..Default::default() });
+            rows.len() - 1
+        })
+    };
     if let Some(view) = control.view() {
-        for listener in &view.snapshot.listeners {
-            let sockets = view.listening.iter().filter(|(name, _)| *name == listener.name);
-            let addresses = sockets.map(|(_, address)| address.to_string()).collect();
-            rows.push(ListenerStatus { name: listener.name.to_string(), addresses, ..Default::default() });
+        for (name, address) in &view.listening {
+            let row = at(name, &mut rows);
+            rows[row].addresses.push(address.to_string());
         }
     }
     for from in reports.iter().flat_map(|r| &r.listeners) {
-        let index = rows.iter().position(|r| *r.name == *from.name).unwrap_or_else(|| {
-            rows.push(ListenerStatus { name: from.name.to_string(), ..Default::default() });
-            rows.len() - 1
-        });
-        let row = &mut rows[index];
+        let row = at(&from.name, &mut rows);
+        let row = &mut rows[row];
         row.accepted += from.accepted;
         row.active += from.active;
         row.bytes_up += from.bytes_up;
@@ -194,9 +201,9 @@ pub(super) fn listeners(control: &Control, reports: &[ShardReport]) -> Vec<Liste
 }
 
 /// All shards together, in the order in which shards name them.
-pub(super) fn endpoints(reports: &[ShardReport]) -> Vec<EndpointStatus> {
+pub(super) fn endpoints(reports: &[&ShardReport]) -> Vec<EndpointStatus> {
     let mut rows: Vec<EndpointStatus> = Vec::new();
-    let mut index = std::collections::HashMap::new();
+    let mut index = HashMap::new();
     for from in reports.iter().flat_map(|r| &r.endpoints) {
         let at = *index.entry((from.cluster.clone(), from.address.clone())).or_insert_with(|| {
             rows.push(EndpointStatus {
@@ -218,7 +225,7 @@ pub(super) fn endpoints(reports: &[ShardReport]) -> Vec<EndpointStatus> {
     rows
 }
 
-pub(super) fn endings(reports: &[ShardReport]) -> Vec<EndingStatus> {
+pub(super) fn endings(reports: &[&ShardReport]) -> Vec<EndingStatus> {
     let count = |reason: Reason| {
         let all = reports.iter().flat_map(|r| &r.endings);
         all.filter(|(r, _)| *r == reason).map(|(_, n)| n).sum()

@@ -15,17 +15,24 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// A reload may wait for a port and then for the shards.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// A hundred thousand connections, as JSON, take 30 MB.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Where the embedded example listens: the last guess, when no socket is where one would be by default.
+const EMBEDDED_EXAMPLE: Address = Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901));
 
 /// A running proxy's admin endpoint.
 pub(super) struct Client {
@@ -64,6 +71,11 @@ impl Client {
             self.address
         );
         Failure::new(Exit::Unavailable, text)
+    }
+
+    pub(super) fn pause(&self, time: Duration) {
+        // The timer is made inside, because it belongs to the runtime.
+        self.runtime.block_on(async { sleep(time).await });
     }
 
     async fn exchange(&self, method: Method, path: &str) -> io::Result<Answer> {
@@ -114,7 +126,8 @@ fn address(at: &At, env: &Environment) -> Result<Address, Failure> {
         let chosen = Chosen { origin: Origin::File(path.clone()), overrides: Vec::new() };
         chosen.load().ok()?.config.admin.listen
     });
-    Ok(configured.unwrap_or_else(|| Address::Unix(find(&Surroundings::of_process()))))
+    let by_rule = || find(&Surroundings::of_process()).map(Address::Unix);
+    Ok(configured.or_else(by_rule).unwrap_or(EMBEDDED_EXAMPLE))
 }
 
 /// As the banner and the configuration write it.

@@ -11,10 +11,8 @@ use crate::{
 };
 use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
-use std::{
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often a draining process is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -66,7 +64,7 @@ fn wait_for_end(client: &Client, wait: Duration) -> Result<(), Failure> {
         if start.elapsed() > wait {
             return Err(Failure::runtime("the process is still there after its deadline"));
         }
-        sleep(LOOK_AGAIN);
+        client.pause(LOOK_AGAIN);
     }
     print("it has ended\n")
 }

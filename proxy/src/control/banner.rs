@@ -11,35 +11,31 @@ use std::{
 /// A listener's name and one of its real addresses.
 pub(super) type Listening = (Arc<str>, Address);
 
-/// One line an address: `listening web 127.0.0.1:43211`. Scripts read them.
-pub(super) fn print_listening(opened: &[Listening]) {
-    let lines: String = opened.iter().map(|(name, address)| format!("listening {name} {address}\n")).collect();
-    print(&lines);
-}
-
-/// The lines after the sockets are there.
-pub(super) fn print_running(control: &Control, admin: &Address, origin: Option<&Origin>) {
-    let mut text = format!("balance-shard {} runs {}\n", crate::cli::VERSION, control.source_name());
+/// Everything that a start has to say.
+pub(super) fn print_running(control: &Control, admin: &Address, origin: &Origin) {
+    let listening = control.view().map(|v| v.listening.clone()).unwrap_or_default();
+    let mut text = format!("balance-shard {}, configured by {}\n", crate::cli::VERSION, control.source_name());
     for (who, driver) in drivers(control) {
         text += &format!("  {who}: {driver}\n");
     }
-    text += &format!("admin {}\n", admin_text(admin));
-    text += &try_this(control, origin);
-    text += "ready\n";
+    text += &lines(&listening);
+    text += &format!("listening admin {admin}\n");
+    if matches!(origin, Origin::Demo { .. }) {
+        text += &try_this(&listening, admin);
+    }
     print(&text);
+}
+
+/// One line an address: `listening web 127.0.0.1:43211`. Tests and scripts read them to learn a port that the kernel
+/// chose.
+fn lines(listening: &[Listening]) -> String {
+    listening.iter().map(|(name, address)| format!("listening {name} {address}\n")).collect()
 }
 
 /// Standard output may be closed, which is no reason to stop serving.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-pub(super) fn admin_text(admin: &Address) -> String {
-    match admin {
-        Address::Ip(a) => format!("http://{a}"),
-        Address::Unix(_) => admin.to_string(),
-    }
 }
 
 /// Shards with the same driver share a line.
@@ -62,13 +58,9 @@ fn drivers(control: &Control) -> Vec<(String, String)> {
     groups.into_iter().map(|(driver, shards)| (title(shards), driver)).collect()
 }
 
-fn try_this(control: &Control, origin: Option<&Origin>) -> String {
-    let Some(Origin::Demo { .. }) = origin else {
-        return String::new();
-    };
-    let listening = control.view().map(|v| v.listening.clone()).unwrap_or_default();
+fn try_this(listening: &[Listening], admin: &Address) -> String {
     let mut text = "try\n".to_owned();
-    for (name, address) in &listening {
+    for (name, address) in listening {
         let Address::Ip(a) = address else { continue };
         let a = reachable(*a);
         text += &if name.contains("echo") {
@@ -77,7 +69,7 @@ fn try_this(control: &Control, origin: Option<&Origin>) -> String {
             format!("  curl http://{a}/\n")
         };
     }
-    text + "  balance-shard status\n"
+    text + &format!("  balance-shard status --admin {admin}\n")
 }
 
 /// An address to type for one that means every interface.

@@ -8,7 +8,11 @@
 //! ```
 //! Accepting goes on for `min` because load balancers in front of us take a while to see the 503.
 
-use super::{Control, Phase, events::Events, fleet::Answer};
+use super::{
+    Control, Phase,
+    events::Events,
+    fleet::{ANSWER_WAIT, Answer},
+};
 use crate::{
     exit::Failure,
     report::{Reason, ShardReport},
@@ -20,6 +24,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The same after a second signal.
 const STOP_GRACE_HURRIED: Duration = Duration::from_secs(1);
+/// How long the last statistics are waited for then.
+const LAST_WORDS_HURRIED: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DrainOrder {
@@ -49,8 +55,11 @@ pub(crate) async fn drain(control: &Control, order: DrainOrder, events: &mut Eve
             Outcome::Hurried
         }
     };
-    let reports = control.fleet.reports().await;
-    let grace = if outcome == Outcome::Hurried { STOP_GRACE_HURRIED } else { STOP_GRACE };
+    let (last_words, grace) = match outcome {
+        Outcome::Hurried => (LAST_WORDS_HURRIED, STOP_GRACE_HURRIED),
+        Outcome::Finished | Outcome::DeadlinePassed => (ANSWER_WAIT, STOP_GRACE),
+    };
+    let reports = control.fleet.reports_within(last_words).await;
     let left = control.fleet.stop(grace).await;
     let last = Last::new(&reports, control.started.elapsed());
     if last.active > 0 {
@@ -108,7 +117,7 @@ struct Last {
 
 impl Last {
     fn new(answers: &[Answer<ShardReport>], uptime: Duration) -> Self {
-        let reports: Vec<_> = answers.iter().cloned().filter_map(Answer::here).collect();
+        let reports: Vec<_> = answers.iter().filter_map(Answer::get).collect();
         let listeners = || reports.iter().flat_map(|r| &r.listeners);
         let ended = |reason: Reason| {
             let all = reports.iter().flat_map(|r| &r.endings);

@@ -84,9 +84,12 @@ impl Events {
                     return End::Drain(order);
                 },
                 Some(order) = self.orders.recv() => return End::Drain(order),
-                _ = self.watch.tick() => if self.all_ended() {
-                    return End::NoShardLeft;
-                },
+                _ = self.watch.tick() => {
+                    self.control.drop_retired();
+                    if self.all_ended() {
+                        return End::NoShardLeft;
+                    }
+                }
             }
         }
     }

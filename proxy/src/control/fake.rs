@@ -1,9 +1,9 @@
-//! A shard without a data path: it answers every command and forwards nothing. For tests of the control thread, which
-//! hold its [`Knobs`].
+//! A shard without a data path: it answers every command and forwards nothing. Tests of the control thread hold its
+//! [`Knobs`].
 
 use crate::{
     command::{Applied, Command},
-    link::{DriverInfo, SendError, ShardLink, ShardSpec, StartError},
+    link::{DriverInfo, SendError, ShardLink, StartError},
     report::{ConnectionReport, EndpointReport, ListenerReport, Reason, ShardReport},
     snapshot::{BindId, Snapshot},
 };
@@ -26,7 +26,7 @@ const TURN: Duration = Duration::from_millis(2);
 /// What a test turns while the shard runs.
 #[derive(Debug, Default)]
 pub(crate) struct Knobs {
-    /// Takes nothing from its mailbox while set.
+    /// Does nothing about its mailbox while set.
     pub(crate) stalled: AtomicBool,
     /// Ends its thread at once, as a panic would.
     pub(crate) die: AtomicBool,
@@ -71,10 +71,6 @@ impl ShardLink for FakeShard {
     }
 }
 
-pub(crate) fn start(spec: ShardSpec) -> Result<Box<dyn ShardLink>, StartError> {
-    Ok(Box::new(start_with(spec.shard, spec.core, Arc::default())?))
-}
-
 pub(crate) fn start_with(shard: u16, core: Option<u16>, knobs: Arc<Knobs>) -> Result<FakeShard, StartError> {
     let (mailbox, commands) = sync_channel(MAILBOX);
     let fake = Fake { shard, core, knobs: knobs.clone(), ..Fake::default() };
@@ -104,13 +100,15 @@ impl Fake {
             if self.knobs.die.load(Ordering::Acquire) {
                 break;
             }
-            if self.knobs.stalled.load(Ordering::Acquire) {
-                thread::sleep(TURN);
-                continue;
-            }
             match commands.recv_timeout(TURN) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(command) => self.handle(command),
+                Ok(command) => {
+                    while self.knobs.stalled.load(Ordering::Acquire) {
+                        // tidy: sleep because a stalled shard is what this stands for
+                        thread::sleep(TURN);
+                    }
+                    self.handle(command);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }

@@ -7,10 +7,8 @@ use crate::{
     snapshot::{BindId, Snapshot},
 };
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a page waits for a shard. A healthy one answers within a turn.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -30,6 +28,13 @@ pub(crate) enum Answer<T> {
 }
 
 impl<T> Answer<T> {
+    pub(crate) fn get(&self) -> Option<&T> {
+        match self {
+            Self::Here(value) => Some(value),
+            Self::Stalled | Self::Ended => None,
+        }
+    }
+
     pub(crate) fn here(self) -> Option<T> {
         match self {
             Self::Here(value) => Some(value),
@@ -58,7 +63,11 @@ impl Fleet {
 
     /// One report a shard, in the shards' order.
     pub(crate) async fn reports(&self) -> Vec<Answer<ShardReport>> {
-        self.ask(self.answer_wait, Command::Report).await
+        self.reports_within(self.answer_wait).await
+    }
+
+    pub(crate) async fn reports_within(&self, wait: Duration) -> Vec<Answer<ShardReport>> {
+        self.ask(wait, Command::Report).await
     }
 
     /// The rows of every shard that answers; the filter's limit holds for all of them together.
@@ -131,19 +140,26 @@ impl Fleet {
         let mut pending = Vec::with_capacity(self.links.len());
         for link in &self.links {
             let (sender, receiver) = oneshot::channel();
-            pending.push(link.send(command(sender)).map(|()| receiver));
+            pending.push((link, link.send(command(sender)), receiver));
         }
         let mut answers = Vec::with_capacity(pending.len());
-        for asked in pending {
-            answers.push(match asked {
-                Err(SendError::Closed) => Answer::Ended,
-                // A shard that has not emptied its mailbox since the last questions.
-                Err(SendError::Full(_)) => Answer::Stalled,
-                Ok(receiver) => match timeout_at(deadline, receiver).await {
-                    Ok(Ok(value)) => Answer::Here(value),
-                    Ok(Err(_)) => Answer::Ended,
-                    Err(_) => Answer::Stalled,
-                },
+        for (link, sent, receiver) in pending {
+            let asked = match sent {
+                Ok(()) => true,
+                Err(SendError::Closed) => {
+                    answers.push(Answer::Ended);
+                    continue;
+                }
+                // It has not emptied its mailbox since the last questions, but may be about to.
+                Err(SendError::Full(back)) => send_patiently(&**link, *back, deadline).await,
+            };
+            let answer = if asked { timeout_at(deadline, receiver).await.ok() } else { None };
+            answers.push(match answer {
+                Some(Ok(value)) => Answer::Here(value),
+                // The question was dropped with its shard.
+                Some(Err(_)) => Answer::Ended,
+                None if link.finished() => Answer::Ended,
+                None => Answer::Stalled,
             });
         }
         answers

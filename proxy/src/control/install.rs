@@ -13,10 +13,17 @@ use super::{
 };
 use crate::{
     listen::{self, BindError, Bound, Opened},
+    process::wall_clock,
     snapshot::{BindId, Ids, Snapshot, bind_plans, compile},
 };
 use balance_config::{diagnostic::Report, file::Loaded, model::Address};
-use std::{fmt, os::fd::OwnedFd, sync::Arc, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::SystemTime,
+};
 
 /// What runs now; whoever looks at it gets one consistent picture.
 #[derive(Debug)]
@@ -99,32 +106,31 @@ impl Installer {
         let view = View {
             needs_restart: restart::changes(started_with, &loaded.config),
             loaded,
+            listening: self.listening(&snapshot),
             snapshot,
-            listening: addresses(&self.bound),
-            at: SystemTime::now(),
+            at: wall_clock(),
         };
         Ok(Installed { view, opened: fresh, lagging })
     }
 
     fn commit(&mut self, ids: Ids, new: Vec<Bound>, snapshot: Arc<Snapshot>) {
-        let wanted: Vec<BindId> = snapshot.listeners.iter().flat_map(|l| l.binds.iter().map(|b| b.id)).collect();
+        let wanted: HashSet<BindId> = snapshot.listeners.iter().flat_map(|l| &l.binds).map(|b| b.id).collect();
         self.bound.extend(new);
         self.bound.retain(|b| wanted.contains(&b.id));
-        self.name_by(&snapshot);
         self.ids = ids;
         self.retired.extend(self.current.replace(snapshot));
-        self.retired.retain(|old| Arc::strong_count(old) > 1);
     }
 
-    /// A socket may have passed from one listener to another.
-    fn name_by(&mut self, snapshot: &Snapshot) {
-        for listener in &snapshot.listeners {
-            for bind in &listener.binds {
-                for bound in self.bound.iter_mut().filter(|b| b.id == bind.id) {
-                    bound.listener = listener.name.clone();
-                }
-            }
-        }
+    /// By the snapshot's names and in its order: a socket may have passed from one listener to another.
+    fn listening(&self, snapshot: &Snapshot) -> Vec<(Arc<str>, Address)> {
+        let addresses: HashMap<BindId, &Address> = self.bound.iter().map(|b| (b.id, &b.address)).collect();
+        let binds = snapshot.listeners.iter().flat_map(|l| l.binds.iter().map(|b| (&l.name, b.id)));
+        binds.filter_map(|(name, id)| Some((name.clone(), (*addresses.get(&id)?).clone()))).collect()
+    }
+
+    /// Drops the old snapshots that nobody else holds any more.
+    pub(crate) fn drop_retired(&mut self) {
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
     }
 
     /// Removes the files of unix sockets.

@@ -1,10 +1,12 @@
 //! The control thread: everything of the process that is not the data path.
 //!
-//! One tokio thread. [`Control`] is what the admin pages, the signals and the drain share; [`run`] strings them together.
+//! One tokio thread. [`Control`] is what the admin pages, the signals and the drain share; [`run`] strings them
+//! together.
 
 mod banner;
 mod drain;
 mod events;
+#[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -20,7 +22,7 @@ pub(crate) use install::{Refusal, View};
 
 use crate::{
     exit::{Exit, Failure},
-    logging,
+    logging, process,
     source::Source,
 };
 use fleet::Fleet;
@@ -30,10 +32,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,8 +146,7 @@ impl Control {
 
     /// Takes the first configuration into service.
     pub(crate) async fn start(&self, loaded: balance_config::file::Loaded) -> Result<(), Failure> {
-        let installed = self.install(loaded).await.map_err(|refusal| refused_at_start(&refusal))?;
-        self.announce(&installed.1);
+        self.install(loaded).await.map_err(|refusal| refused_at_start(&refusal))?;
         self.shared().phase = Phase::Running;
         Ok(())
     }
@@ -160,7 +159,7 @@ impl Control {
         let outcome = self.try_reload().await;
         let mut shared = self.shared();
         shared.reloads.last_applied = outcome.is_ok();
-        shared.reloads.last_at = Some(SystemTime::now());
+        shared.reloads.last_at = Some(process::wall_clock());
         match &outcome {
             Ok(done) => {
                 shared.reloads.applied += 1;
@@ -179,7 +178,10 @@ impl Control {
     async fn try_reload(&self) -> Result<Reloaded, Refusal> {
         let loaded = self.source.load().map_err(Refusal::Config)?;
         let (done, opened) = self.install(loaded).await?;
-        self.announce(&opened);
+        // To the log, not to standard output: nobody may read that any more, and a full pipe would stop this thread.
+        for (listener, address) in &opened {
+            tracing::info!("listening {listener} {address}");
+        }
         Ok(done)
     }
 
@@ -204,12 +206,16 @@ impl Control {
         let mut shared = self.shared();
         shared.view = Some(Arc::new(view));
         shared.reloads.last_applied = true;
+        drop(shared);
+        installer.drop_retired();
         Ok((done, opened))
     }
 
-    /// Tests and scripts read these lines to learn a port that the kernel chose.
-    fn announce(&self, opened: &[banner::Listening]) {
-        banner::print_listening(opened);
+    /// Called now and then, for snapshots that were still in use right after their reload.
+    fn drop_retired(&self) {
+        if let Ok(mut installer) = self.installer.try_lock() {
+            installer.drop_retired();
+        }
     }
 
     /// Asks for a reload on the task of [`Self::serve_reloads`].

@@ -9,7 +9,7 @@ use crate::{
     admin,
     exit::{Exit, Failure},
     link::{ShardLink, ShardSpec, StartError},
-    logging, placement, process, shard,
+    logging, placement, shard,
     source::{Chosen, Source},
 };
 use balance_config::{
@@ -17,7 +17,9 @@ use balance_config::{
     model::{Config, IoChoice},
 };
 use balance_engine::buf::Budget;
-use std::{sync::Arc, time::Duration};
+#[cfg(test)]
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How long shards may take to leave when the start fails.
 const ABANDON_GRACE: Duration = Duration::from_secs(2);
@@ -36,7 +38,7 @@ pub(crate) struct Setup {
 pub(crate) fn run(setup: Setup) -> Result<(), Failure> {
     let loaded = setup.chosen.load().map_err(|report| Failure::config(report.to_string()))?;
     let log = logging::start(loaded.config.logging).map_err(Failure::runtime)?;
-    process::raise_nofile();
+    balance_engine::os::raise_nofile();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -58,9 +60,10 @@ async fn serve(setup: Setup, loaded: Loaded, log: logging::Handle) -> Result<(),
         control.fleet.stop(ABANDON_GRACE).await;
         return Err(failure);
     }
-    banner::print_running(&control, admin.address(), Some(&origin));
-    tokio::spawn(control.clone().serve_reloads());
+    let address = admin.address().clone();
     let _admin = admin.serve(control.clone());
+    tokio::spawn(control.clone().serve_reloads());
+    banner::print_running(&control, &address, &origin);
     let mut events = Events::new(control.clone(), signals, orders);
     match events.until_end().await {
         End::Drain(order) => drain::drain(&control, order, &mut events).await,
@@ -70,22 +73,23 @@ async fn serve(setup: Setup, loaded: Loaded, log: logging::Handle) -> Result<(),
 
 /// One shard on every core of the placement.
 fn start_shards(setup: &Setup, config: &Config) -> Result<Vec<Box<dyn ShardLink>>, Failure> {
-    let cores = placement::place(&config.runtime).map_err(Failure::config)?;
+    let placement = placement::place(&config.runtime).map_err(|e| Failure::config(e.to_string()))?;
     let budget = Budget::new(config.performance.buffer_pool.memory_max);
-    let mut links: Vec<Box<dyn ShardLink>> = Vec::with_capacity(cores.len());
-    for (index, core) in cores.into_iter().enumerate() {
+    let mut links: Vec<Box<dyn ShardLink>> = Vec::with_capacity(placement.shards.len());
+    for (index, core) in placement.shards.iter().enumerate() {
         let shard = u16::try_from(index).map_err(|_| Failure::config("more shards than a shard's number can count"))?;
         let spec = ShardSpec {
             shard,
-            core,
+            core: Some(*core),
             io: if config.runtime.require_io_uring { IoChoice::Uring } else { config.runtime.io },
             uring_without: setup.uring_without.clone(),
             limits: config.performance.shard.clone(),
             buffers: config.performance.buffer_pool.clone(),
-            budget: Arc::clone(&budget),
+            budget: budget.clone(),
         };
         links.push(shard::start(spec).map_err(|e| cannot_start(shard, &e))?);
     }
+    placement::pin_control(&placement);
     warn_about_fallback(config, &links);
     Ok(links)
 }

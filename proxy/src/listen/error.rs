@@ -45,6 +45,9 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
+/// Linux, on every architecture. The standard library has no name for it.
+const EAFNOSUPPORT: i32 = 97;
+
 /// What usually helps. Also used for the admin address.
 pub(crate) fn hint(address: &Address, error: &io::Error) -> Option<String> {
     use io::ErrorKind as Kind;
@@ -55,6 +58,9 @@ pub(crate) fn hint(address: &Address, error: &io::Error) -> Option<String> {
         }),
         (Address::Ip(a), Kind::PermissionDenied) if a.port() < 1024 => {
             Some("ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit)".to_owned())
+        }
+        (Address::Ip(a), _) if error.raw_os_error() == Some(EAFNOSUPPORT) => {
+            Some(format!("this machine has no IPv6; \"0.0.0.0:{}\" is every IPv4 address", a.port()))
         }
         (Address::Ip(a), Kind::AddrNotAvailable) => {
             Some(format!("no interface of this machine has the address {}", a.ip()))

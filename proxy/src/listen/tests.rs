@@ -71,6 +71,7 @@ async fn a_predecessor_that_lets_go_soon_is_waited_for() {
     let wanted = plans(&[&address.to_string()]);
     let opening = open_missing(&wanted, &[], 1);
     let leaving = async {
+        // tidy: sleep because a predecessor that leaves late is what this stands for
         tokio::time::sleep(std::time::Duration::from_millis(120)).await;
         drop(predecessor);
     };

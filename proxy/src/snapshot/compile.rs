@@ -5,7 +5,13 @@
 
 use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot};
 use balance_config::model::{self, Address, Config, SocketOptions};
-use std::{collections::HashMap, hash::Hash, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// The identities that the running snapshot uses. An identity is never given out again, so that a shard cannot mistake
 /// a new thing for an old one.
@@ -37,8 +43,8 @@ impl<K: Eq + Hash> Table<K> {
     }
 
     /// Forgets what `used` does not name, so that years of reloads do not add up.
-    fn keep(&mut self, used: &[u32]) {
-        let used: std::collections::HashSet<u32> = used.iter().copied().collect();
+    fn keep(&mut self, used: impl Iterator<Item = u32>) {
+        let used: HashSet<u32> = used.collect();
         self.known.retain(|_, id| used.contains(id));
     }
 }
@@ -77,32 +83,53 @@ impl BindKey {
     }
 }
 
+/// The snapshot before, by names: a configuration may have ten thousand clusters.
+#[derive(Default)]
+struct Previous<'a> {
+    clusters: HashMap<&'a str, &'a Arc<Cluster>>,
+    listeners: HashMap<&'a str, &'a Arc<Listener>>,
+}
+
+impl<'a> Previous<'a> {
+    fn new(snapshot: &'a Snapshot) -> Self {
+        Self {
+            clusters: snapshot.clusters.iter().map(|c| (&*c.name, c)).collect(),
+            listeners: snapshot.listeners.iter().map(|l| (&*l.name, l)).collect(),
+        }
+    }
+}
+
 /// Compiles `config` as the successor of `previous`.
 ///
 /// # Panics
 /// When a listener names a cluster that is not there, which loading a configuration rules out.
 pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Ids) -> Snapshot {
-    let clusters: Vec<_> = config.clusters.iter().map(|c| cluster(c, previous, ids)).collect();
-    let by_name: HashMap<&str, &Arc<Cluster>> = clusters.iter().map(|c| (&*c.name, c)).collect();
-    let listeners: Vec<_> = config
-        .listeners
-        .iter()
-        .map(|l| {
-            let cluster = by_name.get(l.cluster.as_str()).expect("loading resolves every reference");
-            listener(l, cluster, previous, ids)
-        })
-        .collect();
-    let binds: Vec<u32> = listeners.iter().flat_map(|l| l.binds.iter().map(|b| b.id.0)).collect();
-    let endpoints: Vec<u32> = clusters.iter().flat_map(|c| c.endpoints.iter().map(|e| e.id.0)).collect();
-    ids.binds.keep(&binds);
-    ids.endpoints.keep(&endpoints);
     let version = previous.map_or(1, |p| p.version + 1);
+    let old = previous.map(Previous::new).unwrap_or_default();
+    let clusters: Vec<_> =
+        config.clusters.iter().map(|c| cluster(c, old.clusters.get(&*c.name).copied(), ids)).collect();
+    let by_name: HashMap<&str, &Arc<Cluster>> = clusters.iter().map(|c| (&*c.name, c)).collect();
+    let compile_listener = |from: &model::Listener| {
+        let cluster = by_name.get(&*from.cluster).expect("loading resolves every reference");
+        listener(from, cluster, old.listeners.get(&*from.name).copied(), ids)
+    };
+    let listeners: Vec<_> = config.listeners.iter().map(compile_listener).collect();
+    ids.binds.keep(listeners.iter().flat_map(|l| &l.binds).map(|b| b.id.0));
+    ids.endpoints.keep(clusters.iter().flat_map(|c| &c.endpoints).map(|e| e.id.0));
     Snapshot { version, listeners, clusters }
 }
 
-fn cluster(from: &model::Cluster, previous: Option<&Snapshot>, ids: &mut Ids) -> Arc<Cluster> {
-    let old = previous.and_then(|p| p.clusters.iter().find(|c| *c.name == *from.name));
-    let endpoints = from.endpoints.iter().map(|e| endpoint(e, &from.name, old, ids)).collect();
+fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> Arc<Cluster> {
+    let known: HashMap<EndpointId, &Arc<Endpoint>> = old.iter().flat_map(|c| &c.endpoints).map(|e| (e.id, e)).collect();
+    let endpoints = from
+        .endpoints
+        .iter()
+        .map(|e| {
+            let id = EndpointId(ids.endpoints.id((from.name.clone(), e.address.clone())));
+            let new = Endpoint { id, address: e.address.clone(), weight: e.weight };
+            reuse(known.get(&id).copied(), new, |old, new| old.weight == new.weight)
+        })
+        .collect();
     let new = Cluster {
         name: old.map_or_else(|| from.name.as_str().into(), |o| o.name.clone()),
         policy: from.policy,
@@ -122,33 +149,25 @@ fn cluster(from: &model::Cluster, previous: Option<&Snapshot>, ids: &mut Ids) ->
     })
 }
 
-fn endpoint(from: &model::Endpoint, cluster: &str, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> Arc<Endpoint> {
-    let id = EndpointId(ids.endpoints.id((cluster.to_owned(), from.address.clone())));
-    let old = old.and_then(|c| c.endpoints.iter().find(|e| e.id == id));
-    let new = Endpoint { id, address: from.address.clone(), weight: from.weight };
-    reuse(old, new, |old, new| old.address == new.address && old.weight == new.weight)
-}
-
 fn listener(
     from: &model::Listener,
     cluster: &Arc<Cluster>,
-    previous: Option<&Snapshot>,
+    old: Option<&Arc<Listener>>,
     ids: &mut Ids,
 ) -> Arc<Listener> {
-    let old = previous.and_then(|p| p.listeners.iter().find(|l| *l.name == *from.name));
-    let binds = (0..from.bind.len())
-        .map(|i| Bind { id: BindId(ids.binds.id(BindKey::new(from, i))), address: from.bind[i].clone() })
-        .collect();
+    let bind = |(index, address): (usize, &Address)| Bind {
+        id: BindId(ids.binds.id(BindKey::new(from, index))),
+        address: address.clone(),
+    };
     let new = Listener {
         name: old.map_or_else(|| from.name.as_str().into(), |o| o.name.clone()),
-        binds,
+        binds: from.bind.iter().enumerate().map(bind).collect(),
         cluster: cluster.clone(),
         idle_timeout: from.idle_timeout,
         half_close_timeout: from.half_close_timeout,
     };
     reuse(old, new, |old, new| {
-        let ids = |l: &Listener| l.binds.iter().map(|b| b.id).collect::<Vec<_>>();
-        ids(old) == ids(new)
+        old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
             && Arc::ptr_eq(&old.cluster, &new.cluster)
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
@@ -268,7 +287,7 @@ mod tests {
             vec![cluster("app", &[])],
         );
         let plans = bind_plans(&c, &compile(&c, None, &mut Ids::default()));
-        let ids: std::collections::HashSet<BindId> = plans.iter().map(|p| p.id).collect();
+        let ids: HashSet<BindId> = plans.iter().map(|p| p.id).collect();
         assert_eq!(ids.len(), 3);
     }
 
