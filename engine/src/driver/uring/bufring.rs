@@ -151,7 +151,9 @@ impl BufRing {
     fn push(&mut self, id: u16, mut buffer: Buffer) {
         let slot = usize::from(self.tail & self.mask);
         // SAFETY: the index is masked to the ring's size.
-        let entry = unsafe { self.entries.add(slot).as_mut() };
+        let mut entry = unsafe { self.entries.add(slot) };
+        // SAFETY: the entry is initialised (zeroed at first) and ours until the tail covers it.
+        let entry = unsafe { entry.as_mut() };
         // The fields are set one by one: the first entry's spare bytes are the ring's tail.
         entry.set_addr(buffer.as_mut_ptr() as u64);
         entry.set_len(buffer.len() as u32);

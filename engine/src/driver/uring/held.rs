@@ -40,6 +40,7 @@ pub(super) enum What {
 /// All of them, and the address buffers waiting for their next use.
 pub(super) struct HeldTable {
     table: Slab<Held>,
+    #[expect(clippy::vec_box, reason = "the kernel has pointers to what is in the boxes")]
     spare_addrs: Vec<Box<AddrBuf>>,
 }
 
