@@ -8,8 +8,8 @@
 //!
 //! Invariants:
 //! * A [`Buffer`] is the only way to its bytes, and it goes back to the pool it came from when it is dropped.
-//! * A pool lives as long as any of its buffers, those lent to a ring included: a leaked buffer leaks memory, it is never freed
-//!   under the kernel's hands.
+//! * A pool lives as long as any of its buffers, those lent to a ring included: a leaked buffer leaks memory, it is
+//!   never freed under the kernel's hands.
 //! * The cap of the process is looked at once a chunk, never once a buffer.
 //! * Bytes that nobody has written are zero or what the buffer's last owner left there (in debug builds a poison, so
 //!   that whoever reads them is found out).
