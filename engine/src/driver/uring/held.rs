@@ -21,7 +21,7 @@ pub(super) enum What {
     /// The socket exists; connecting may fail, then it is closed.
     Connect {
         desc: Desc,
-        _addr: Box<AddrBuf>,
+        addr: Box<AddrBuf>,
     },
     Send {
         buffer: Buffer,

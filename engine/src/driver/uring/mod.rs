@@ -301,10 +301,11 @@ impl UringDriver {
             Ok(opened) => opened,
             Err(errno) => return self.fail(key, errno),
         };
-        let addr = Box::new(addr);
-        let (addr_ptr, addr_len) = (addr.as_ptr(), addr.len());
+        let mut kept = self.held.take_addr();
+        *kept = addr;
+        let (addr_ptr, addr_len) = (kept.as_ptr(), kept.len());
         let lane = desc.lane();
-        let data = self.hold(lane, key, What::Connect { desc, _addr: addr });
+        let data = self.hold(lane, key, What::Connect { desc, addr: kept });
         let entry = on!(desc, |fd| opcode::Connect::new(fd, addr_ptr, addr_len).build());
         self.push(lane, &entry.user_data(data));
         Token(data)
@@ -537,8 +538,12 @@ impl UringDriver {
                 }
                 Outcome::Failed(errno)
             }
-            (What::Connect { desc, .. }, None) => Outcome::Connected(desc),
-            (What::Connect { desc, .. }, Some(errno)) => {
+            (What::Connect { desc, addr }, None) => {
+                self.held.give_addr(addr);
+                Outcome::Connected(desc)
+            }
+            (What::Connect { desc, addr }, Some(errno)) => {
+                self.held.give_addr(addr);
                 self.close(OpKey::INTERNAL, desc, CloseHow::Graceful);
                 Outcome::Failed(errno)
             }
