@@ -1,11 +1,12 @@
 //! A shard's inside: driver, operation slots, executor, timers, buffers and the time of the turn, behind one handle.
 
 use crate::{
-    buf::BufferPool,
+    buf::{Budget, BufferPool},
     clock::{Clock, Timestamp},
-    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Op, OpKey, Token, Wait},
+    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Errno, Op, OpKey, Token, Wait},
     executor::{Admission, Ending, Executor, Limits, Refused, SAMPLE_EVERY, TaskFuture, TaskId},
     ops::{Followup, Ops},
+    pipe::{Pipe, PipePool, PipeSizes},
     slab::Key,
     stats::{EngineStats, LoopStats},
     timer::{TimerKey, Wheel},
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     pub(crate) executor: Rc<Executor>,
     wheel: RefCell<Wheel<Alarm>>,
     pool: BufferPool,
+    pipes: PipePool,
     now: Cell<Timestamp>,
     /// Receives that found no buffer, oldest first.
     starved: RefCell<VecDeque<Key>>,
@@ -51,11 +53,24 @@ pub struct Handle(pub(crate) Rc<Core>);
 
 /// How often memory left behind by a burst is looked for.
 const SHRINK_EVERY: Duration = Duration::from_secs(1);
+/// What the pipes of a shard may hold that was not told otherwise.
+const PIPES_MAX: u64 = 256 << 20;
 /// Tasks that must have ended before the heap is trimmed again: it walks all of the free memory.
 const TRIM_AFTER: u64 = 4096;
 
 impl Handle {
     pub fn new(driver: Box<dyn Driver>, pool: BufferPool, limits: Limits, idle_max: Duration) -> Self {
+        let pipes = PipePool::new(PipeSizes::default(), Budget::new(PIPES_MAX));
+        Self::with_pipes(driver, pool, pipes, limits, idle_max)
+    }
+
+    pub fn with_pipes(
+        driver: Box<dyn Driver>,
+        pool: BufferPool,
+        pipes: PipePool,
+        limits: Limits,
+        idle_max: Duration,
+    ) -> Self {
         let info = driver.info();
         let now = driver.now();
         Self(Rc::new(Core {
@@ -64,6 +79,7 @@ impl Handle {
             executor: Executor::new(limits),
             wheel: RefCell::new(Wheel::new()),
             pool,
+            pipes,
             now: Cell::new(now),
             starved: RefCell::default(),
             stats: RefCell::default(),
@@ -81,6 +97,10 @@ impl Handle {
 
     pub fn pool(&self) -> &BufferPool {
         &self.0.pool
+    }
+
+    pub fn pipes(&self) -> &PipePool {
+        &self.0.pipes
     }
 
     pub fn driver_info(&self) -> &DriverInfo {
@@ -140,6 +160,11 @@ impl Handle {
     /// Spend one unit of the running task's work budget; `false`: return `Pending`, you have been woken already.
     pub fn spend(&self, context: &Context<'_>) -> bool {
         self.0.executor.spend(context)
+    }
+
+    /// Be run again in the next turn, after the others.
+    pub fn yield_now(&self, context: &Context<'_>) {
+        context.waker().wake_by_ref();
     }
 
     /// Take over a listening socket.
@@ -211,6 +236,14 @@ impl Handle {
 
     pub(crate) fn count(&self, change: impl FnOnce(&mut LoopStats)) {
         change(&mut self.0.stats.borrow_mut());
+    }
+
+    pub(crate) fn splice_in(&self, from: Desc, pipe: &Pipe, max: usize) -> Result<usize, Errno> {
+        self.0.driver.borrow_mut().splice_in(from, pipe, max)
+    }
+
+    pub(crate) fn splice_out(&self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
+        self.0.driver.borrow_mut().splice_out(pipe, to, max)
     }
 
     pub(crate) fn watch_wake(&self, fd: std::os::fd::RawFd) {

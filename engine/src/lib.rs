@@ -23,6 +23,7 @@ pub mod cores;
 pub mod intern;
 pub mod mailbox;
 pub mod os;
+pub mod pipe;
 pub mod rng;
 pub mod slab;
 pub mod stats;

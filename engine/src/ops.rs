@@ -198,6 +198,8 @@ impl Ops {
     /// The reader wants no more for now. Returns what to cancel.
     pub(crate) fn pause(&mut self, key: Key) -> Option<Token> {
         let Some(Slot { token, state: State::Stream(stream), .. }) = self.slots.get_mut(key) else { return None };
+        // Paused by the reader's own will, it is not resumed by catching up.
+        stream.full = false;
         match stream.arm {
             Arm::Armed => {
                 stream.arm = Arm::Stopping { resume: false };
@@ -234,9 +236,10 @@ impl Ops {
         }
     }
 
-    pub(crate) fn is_paused(&self, key: Key) -> bool {
+    /// Paused, nothing in flight, and everything that had come was read: the socket can be read in another way.
+    pub(crate) fn is_quiet(&self, key: Key) -> bool {
         let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get(key) else { return false };
-        matches!(stream.arm, Arm::Paused | Arm::Stopping { resume: false })
+        stream.arm == Arm::Paused && !stream.full && stream.first.is_none() && stream.end.is_none()
     }
 
     /// A starved receive gets its chance: whether it is still one, and on what.
@@ -299,7 +302,7 @@ impl Ops {
                     }
                     return Followup::Nothing;
                 }
-                if let Some(waker) = slot.waker.take_if(|_| stream.has_news()) {
+                if let Some(waker) = slot.waker.take_if(|_| stream.has_news() || stream.arm == Arm::Paused) {
                     waker.wake();
                 }
                 followup

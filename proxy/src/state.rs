@@ -5,6 +5,7 @@
 
 use crate::{
     balance::Balancer,
+    l4::LadderSettings,
     report::{EndpointReport, ListenerReport, Reason, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
@@ -51,6 +52,7 @@ pub(crate) struct ListenerState {
     pub(crate) bytes_up: Cell<u64>,
     pub(crate) bytes_down: Cell<u64>,
     pub(crate) settings: Cell<Timeouts>,
+    ladder: RefCell<Rc<LadderSettings>>,
     cluster: RefCell<Rc<ClusterState>>,
 }
 
@@ -94,6 +96,10 @@ impl Millis {
 impl ListenerState {
     pub(crate) fn cluster(&self) -> Rc<ClusterState> {
         Rc::clone(&self.cluster.borrow())
+    }
+
+    pub(crate) fn ladder(&self) -> Rc<LadderSettings> {
+        Rc::clone(&self.ladder.borrow())
     }
 
     pub(crate) fn cluster_name(&self) -> Arc<str> {
@@ -241,6 +247,7 @@ impl State {
             bytes_up: Cell::new(0),
             bytes_down: Cell::new(0),
             settings: Cell::new(settings),
+            ladder: RefCell::new(Rc::new(LadderSettings::default())),
             cluster: RefCell::new(cluster),
         })
     }

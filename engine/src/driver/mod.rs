@@ -25,7 +25,7 @@ pub mod epoll;
 pub mod sim;
 pub mod uring;
 
-use crate::{buf::Buffer, clock::Timestamp};
+use crate::{buf::Buffer, clock::Timestamp, pipe::Pipe};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -82,9 +82,20 @@ pub enum Op {
     Send { desc: Desc, buffer: Buffer, from: u32, to: u32 },
     /// Close the write half: the peer sees the end of the stream after all bytes sent before.
     Shutdown { desc: Desc },
+    /// Wait until a descriptor is ready to be read or written. Completes with [`Outcome::Done`], also when it is broken:
+    /// the attempt tells.
+    Poll { desc: Desc, interest: Interest },
+    /// Make a descriptor fit for [`Driver::splice_in`] and [`Driver::splice_out`]. It stays so until it is closed.
+    Install { desc: Desc },
     /// Let go of a descriptor. Operations in flight on it must have been cancelled before (their last completions may
     /// still be out). Completes with [`Outcome::Done`], errors included: nothing can be done about them.
     Close { desc: Desc, how: CloseHow },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    Read,
+    Write,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +158,8 @@ impl From<SocketAddr> for Peer {
 pub struct Errno(pub i32);
 
 impl Errno {
+    /// Not now.
+    pub const AGAIN: Self = Self(libc::EAGAIN);
     pub const CANCELED: Self = Self(libc::ECANCELED);
     pub const NO_BUFFERS: Self = Self(libc::ENOBUFS);
     pub const CONN_RESET: Self = Self(libc::ECONNRESET);
@@ -314,6 +327,19 @@ pub trait Driver {
     /// # Errors
     /// Only when the driver itself is broken; the shard then ends.
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<Turn>;
+
+    /// Move up to `max` bytes from a socket that was installed into a pipe, at once and without blocking. Zero: the peer
+    /// has closed its write half.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`] when nothing has come, ECONNRESET and its like when the connection is broken.
+    fn splice_in(&mut self, from: Desc, pipe: &Pipe, max: usize) -> Result<usize, Errno>;
+
+    /// Move up to `max` bytes out of a pipe to a socket that was installed.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`] when the socket takes none now.
+    fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno>;
 
     /// Operations whose last completion is not delivered yet, the driver's own included. A shard ends by cancelling
     /// all of its operations and turning until this is zero.

@@ -91,8 +91,14 @@ impl Socket {
         self.handle.follow(followup);
     }
 
-    pub fn recv_is_paused(&self) -> bool {
-        self.recv.is_some_and(|key| self.handle.0.ops.borrow().is_paused(key))
+    /// The receive was paused, has come to rest, and everything that came was read: from here on the socket may be read
+    /// in another way, by splice. Whoever polls the receive meanwhile is woken when that is so.
+    pub fn recv_is_quiet(&self) -> bool {
+        self.recv.is_some_and(|key| self.handle.0.ops.borrow().is_quiet(key))
+    }
+
+    pub(crate) fn desc(&self) -> Desc {
+        self.desc
     }
 
     /// Begin to send `buffer[from..to]`. One send at a time: collect its end by [`Socket::poll_sent`].

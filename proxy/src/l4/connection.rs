@@ -5,7 +5,10 @@
 //!       └── no endpoint, client gone ──► reset
 //! ```
 
-use super::relay::{Relay, Verdict};
+use super::{
+    ladder::LadderSettings,
+    relay::{Relay, Verdict},
+};
 use crate::{
     report::{ConnectionState, Reason},
     state::{ListenerState, Timeouts},
@@ -19,13 +22,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The task of a connection. Fields in the order in which they must go: sockets first, then the row, so that the
-/// table never misses a connection that still has a socket.
+/// The task of a connection. Fields in the order in which they must go: what waits for sockets, the sockets, then the
+/// row, so that the table never misses a connection that still has a socket.
 pub(super) struct Connection {
-    downstream: Option<Socket>,
     phase: Phase,
+    downstream: Option<Socket>,
     timer: Timer,
     timeouts: Timeouts,
+    ladder: Rc<LadderSettings>,
     row: RowGuard,
 }
 
@@ -33,7 +37,8 @@ type Opening = Pin<Box<dyn Future<Output = Result<Socket, Reason>>>>;
 
 enum Phase {
     Connecting(Opening),
-    Relaying { upstream: Socket, relay: Relay },
+    // The relay first: what it waits for goes before the sockets do.
+    Relaying { relay: Relay, upstream: Socket },
     Over,
 }
 
@@ -43,7 +48,14 @@ impl Connection {
         let timer = Timer::new(&state.handle);
         let opening = upstream::open(state, listener.cluster(), RowHandle::of(&row));
         let timeouts = listener.settings.get();
-        Self { downstream: Some(downstream), phase: Phase::Connecting(Box::pin(opening)), timer, timeouts, row }
+        Self {
+            downstream: Some(downstream),
+            phase: Phase::Connecting(Box::pin(opening)),
+            timer,
+            timeouts,
+            ladder: listener.ladder(),
+            row,
+        }
     }
 
     /// Ready with whether the endpoint is connected.
@@ -64,7 +76,7 @@ impl Connection {
             return Poll::Ready(Reason::Error);
         };
         let handle = self.row.state.handle.clone();
-        let verdict = relay.poll(downstream, upstream, &handle, context);
+        let verdict = relay.poll(downstream, upstream, &handle, &self.ladder, context);
         let moved = relay.take_moved();
         let state = relay.connection_state();
         let progress = self.row.with(|row| {
@@ -93,11 +105,14 @@ impl Connection {
     /// Let go of both sockets as the reason demands.
     fn close(&mut self, reason: Reason) {
         self.row.with(|row| row.reason = reason);
-        let downstream = self.downstream.take();
         let upstream = match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Relaying { upstream, .. } => Some(upstream),
+            Phase::Relaying { relay, upstream } => {
+                drop(relay);
+                Some(upstream)
+            }
             Phase::Connecting(_) | Phase::Over => None,
         };
+        let downstream = self.downstream.take();
         let sockets = [downstream, upstream].into_iter().flatten();
         match reason {
             Reason::Finished | Reason::Drained => sockets.for_each(drop),

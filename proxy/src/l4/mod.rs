@@ -2,8 +2,12 @@
 
 mod accept;
 mod connection;
+mod direction;
+mod ladder;
 mod relay;
+mod rung;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use accept::accept_loop;
+pub(crate) use ladder::LadderSettings;

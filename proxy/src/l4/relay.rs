@@ -1,18 +1,12 @@
 //! Moving bytes between two sockets, both ways at once, until both directions have ended.
-//!
-//! A direction, from source to sink:
-//!
-//! ```text
-//!   Open ── end of source ──► FIN passed on: Ended
-//!    └── sink refuses bytes ──► Broken (its own last bytes still come the other way)
-//! ```
-//!
-//! The receive of a source stays armed while its sink is busy; the engine stops it when too much has piled up. A buffer
-//! travels from receive to send without being copied or looked at.
 
+use super::{
+    direction::{Direction, Phase, Progress},
+    ladder::LadderSettings,
+};
 use crate::report::{ConnectionState, Reason};
-use balance_engine::{Handle, Received, net::Socket};
-use std::task::{Context, Poll};
+use balance_engine::{Handle, net::Socket};
+use std::task::Context;
 
 /// How far one call of [`Relay::poll`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,74 +31,8 @@ impl Moved {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Open,
-    /// The source has closed, and the sink has been told.
-    Ended,
-    /// The sink takes no more. Nothing is read from the source any longer.
-    Broken,
-}
-
-/// One direction.
-#[derive(Debug, Default)]
-struct Direction {
-    phase: Phase,
-    /// The part of the buffer in flight that is still to be sent ends here.
-    end: u32,
-    /// … and begins here.
-    from: u32,
-    moved: u64,
-}
-
-/// What a step of a direction found.
-enum Step {
-    Moved,
-    Waiting,
-    /// The source was reset.
-    SourceReset,
-}
-
-impl Direction {
-    fn step(&mut self, source: &mut Socket, sink: &mut Socket, context: &mut Context<'_>) -> Step {
-        if sink.is_sending() {
-            let Poll::Ready(done) = sink.poll_sent(context) else { return Step::Waiting };
-            match done.result {
-                Ok(sent) => {
-                    self.moved += u64::from(sent);
-                    self.from += sent;
-                    if self.from < self.end {
-                        sink.start_send(done.buffer, self.from, self.end);
-                    }
-                }
-                Err(_the_other_direction_ends_it) => self.phase = Phase::Broken,
-            }
-            return Step::Moved;
-        }
-        if self.phase != Phase::Open {
-            return Step::Waiting;
-        }
-        match source.poll_recv(context) {
-            Poll::Pending => Step::Waiting,
-            Poll::Ready(Received::Data(chunk)) => {
-                self.from = 0;
-                self.end = chunk.len;
-                sink.start_send(chunk.buffer, 0, chunk.len);
-                Step::Moved
-            }
-            Poll::Ready(Received::Eof) => {
-                self.phase = Phase::Ended;
-                sink.shutdown();
-                Step::Moved
-            }
-            Poll::Ready(Received::Failed(_)) => Step::SourceReset,
-        }
-    }
-}
-
 /// Both directions of a connection.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Relay {
     up: Direction,
     down: Direction,
@@ -117,21 +45,28 @@ impl Relay {
         downstream: &mut Socket,
         upstream: &mut Socket,
         handle: &Handle,
+        settings: &LadderSettings,
         context: &mut Context<'_>,
     ) -> Verdict {
+        let mut bytes = 0_u32;
         loop {
-            let up = self.up.step(downstream, upstream, context);
-            let down = self.down.step(upstream, downstream, context);
-            match (&up, &down) {
-                (Step::SourceReset, _) => return Verdict::Over(Reason::DownstreamReset),
-                (_, Step::SourceReset) => return Verdict::Over(Reason::UpstreamReset),
+            let up = self.up.step(downstream, upstream, settings, context);
+            let down = self.down.step(upstream, downstream, settings, context);
+            match (up, down) {
+                (Progress::SourceReset, _) => return Verdict::Over(Reason::DownstreamReset),
+                (_, Progress::SourceReset) => return Verdict::Over(Reason::UpstreamReset),
                 _ => {}
             }
             if let Some(reason) = self.over(upstream.is_sending() || downstream.is_sending()) {
                 return Verdict::Over(reason);
             }
-            if matches!((&up, &down), (Step::Waiting, Step::Waiting)) {
+            if (up, down) == (Progress::Waiting, Progress::Waiting) {
                 return Verdict::Waiting;
+            }
+            bytes = bytes.saturating_add(sent(up)).saturating_add(sent(down));
+            if bytes >= settings.budget {
+                handle.yield_now(context);
+                return Verdict::Yielded;
             }
             if !handle.spend(context) {
                 return Verdict::Yielded;
@@ -150,7 +85,7 @@ impl Relay {
     }
 
     pub(super) fn take_moved(&mut self) -> Moved {
-        Moved { up: std::mem::take(&mut self.up.moved), down: std::mem::take(&mut self.down.moved) }
+        Moved { up: self.up.take_moved(), down: self.down.take_moved() }
     }
 
     pub(super) fn connection_state(&self) -> ConnectionState {
@@ -159,5 +94,12 @@ impl Relay {
             (Phase::Ended | Phase::Broken, _) => ConnectionState::HalfClosedDownstream,
             _ => ConnectionState::HalfClosedUpstream,
         }
+    }
+}
+
+fn sent(progress: Progress) -> u32 {
+    match progress {
+        Progress::Moved { sent } => sent,
+        Progress::Waiting | Progress::SourceReset => 0,
     }
 }

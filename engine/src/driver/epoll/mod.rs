@@ -14,13 +14,14 @@ mod sys;
 mod tests;
 
 use super::{
-    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Op, OpKey, Outcome, StreamOptions, Target,
-    Token, Turn, Wait,
+    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, StreamOptions,
+    Target, Token, Turn, Wait,
     addr::{self, AddrBuf},
 };
 use crate::{
     buf::{Buffer, BufferPool},
     clock::{Clock, Timestamp},
+    pipe::{self, Pipe},
     slab::{Key, Slab},
 };
 use sockets::{Kind, Sockets};
@@ -61,6 +62,7 @@ enum Job {
     Accept,
     Connect,
     Recv,
+    Poll(Interest),
     Send { buffer: Buffer, from: u32, to: u32 },
 }
 
@@ -98,15 +100,15 @@ impl EpollDriver {
         let Pending { key, job, .. } = pending;
         match job {
             Job::Send { buffer, .. } => self.finish(key, Outcome::SendFailed { buffer, errno }),
-            Job::Accept | Job::Connect | Job::Recv => self.fail(key, errno),
+            Job::Accept | Job::Connect | Job::Recv | Job::Poll(_) => self.fail(key, errno),
         }
     }
 
     /// Keeps an operation until its socket is ready.
     fn park(&mut self, key: OpKey, desc: Desc, job: Job) -> Token {
         let readiness = match job {
-            Job::Accept | Job::Recv => sys::IN,
-            Job::Connect | Job::Send { .. } => sys::OUT,
+            Job::Accept | Job::Recv | Job::Poll(Interest::Read) => sys::IN,
+            Job::Connect | Job::Send { .. } | Job::Poll(Interest::Write) => sys::OUT,
         };
         let pending = Pending { key, desc, job };
         if let Err(errno) = self.sockets.watch(desc, readiness) {
@@ -298,6 +300,12 @@ impl Driver for EpollDriver {
             Op::Connect { to, options } => self.submit_connect(key, &to, options),
             Op::Recv { desc } => self.park(key, desc, Job::Recv),
             Op::Send { desc, buffer, from, to } => self.submit_send(key, desc, buffer, from, to),
+            Op::Poll { desc, interest } => self.park(key, desc, Job::Poll(interest)),
+            Op::Install { .. } => {
+                // Descriptors are real ones here.
+                self.finish(key, Outcome::Done);
+                Token::NONE
+            }
             Op::Shutdown { desc } => {
                 self.submit_shutdown(key, desc);
                 Token::NONE
@@ -331,6 +339,14 @@ impl Driver for EpollDriver {
         out.append(&mut self.ready);
         let now = self.clock.now();
         Ok(Turn { now, woken })
+    }
+
+    fn splice_in(&mut self, from: Desc, pipe: &Pipe, max: usize) -> Result<usize, Errno> {
+        pipe::splice(from.0 as RawFd, pipe.write_fd(), max)
+    }
+
+    fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
+        pipe::splice(pipe.read_fd(), to.0 as RawFd, max)
     }
 
     fn in_flight(&self) -> usize {

@@ -42,6 +42,9 @@ impl EpollDriver {
         match self.sockets.get_mut(desc).map(|socket| socket.kind) {
             Some(Kind::Listener) => while self.accept_one(desc) {},
             Some(Kind::Stream) => {
+                if self.poll_ended(desc) {
+                    return;
+                }
                 for _ in 0..RECEIVES_PER_EVENT {
                     if self.receive_one(desc) == Received::Drained {
                         break;
@@ -74,6 +77,20 @@ impl EpollDriver {
                 false
             }
         }
+    }
+
+    /// Tells the one who waits for a socket to be readable. Nobody receives from it meanwhile.
+    fn poll_ended(&mut self, desc: Desc) -> bool {
+        let Some(op) = self.sockets.get_mut(desc).and_then(|socket| socket.readers.front().copied()) else {
+            return false;
+        };
+        if !self.ops.get(op).is_some_and(|pending| matches!(pending.job, Job::Poll(_))) {
+            return false;
+        }
+        if let Some(pending) = self.unpark(op) {
+            self.finish(pending.key, Outcome::Done);
+        }
+        true
     }
 
     fn receive_one(&mut self, desc: Desc) -> Received {
@@ -129,6 +146,11 @@ impl EpollDriver {
                     }
                 }
                 Job::Connect => return self.connect_ended(desc, op),
+                Job::Poll(_) => {
+                    if let Some(pending) = self.unpark(op) {
+                        self.finish(pending.key, Outcome::Done);
+                    }
+                }
                 Job::Accept | Job::Recv => unreachable!("readers do not queue among writers"),
             }
         }

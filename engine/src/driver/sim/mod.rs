@@ -23,10 +23,11 @@ mod socket;
 mod tests;
 pub mod trace;
 
-use super::{Completion, Desc, Driver, DriverCounters, DriverInfo, Op, OpKey, Token, Turn, Wait};
+use super::{Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Op, OpKey, Token, Turn, Wait};
 use crate::{
     buf::BufferPool,
     clock::{Clock, Timestamp},
+    pipe::Pipe,
     slab::Key,
 };
 pub use faults::Faults;
@@ -174,6 +175,14 @@ impl Driver for SimDriver {
 
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<Turn> {
         Ok(self.net.0.borrow_mut().turn(self.host, wait, out))
+    }
+
+    fn splice_in(&mut self, _from: Desc, _pipe: &Pipe, _max: usize) -> Result<usize, Errno> {
+        Err(Errno(libc::EOPNOTSUPP))
+    }
+
+    fn splice_out(&mut self, _pipe: &Pipe, _to: Desc, _max: usize) -> Result<usize, Errno> {
+        Err(Errno(libc::EOPNOTSUPP))
     }
 
     fn in_flight(&self) -> usize {

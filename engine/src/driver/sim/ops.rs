@@ -34,6 +34,10 @@ impl Net {
                 let end = self.stream(host, desc);
                 self.submit_send(host, key, end, Job::Send { buffer, from, to })
             }
+            Op::Poll { .. } | Op::Install { .. } => {
+                self.complete(host, key, Outcome::Failed(Errno(libc::EOPNOTSUPP)));
+                Token::NONE
+            }
             Op::Shutdown { desc } => {
                 let end = self.stream(host, desc);
                 self.submit_shutdown(host, key, end);

@@ -30,6 +30,11 @@ pub(super) enum What {
     Shutdown {
         desc: Desc,
     },
+    Poll,
+    /// A direct descriptor is being given a real one beside it.
+    Install {
+        desc: Desc,
+    },
     /// The same, by the ring, which takes a worker thread: where no descriptor was left to install to.
     ShutdownByRing,
     Close {

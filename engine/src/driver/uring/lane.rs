@@ -13,7 +13,7 @@ use io_uring::{
     EnterFlags, IoUring, squeue,
     types::{DestinationSlot, SubmitArgs, Timespec},
 };
-use std::{io, time::Duration};
+use std::{collections::HashMap, io, os::fd::OwnedFd, time::Duration};
 
 const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 4096;
@@ -30,6 +30,8 @@ pub(super) struct Lane {
     /// Free entries of the descriptor table, the next one last. Empty where direct descriptors are off.
     free: Vec<u32>,
     pub(super) table_size: u32,
+    /// Real descriptors beside direct ones, by slot: what system calls need.
+    pub(super) installed: HashMap<u32, OwnedFd>,
     features: Features,
 }
 
@@ -57,7 +59,7 @@ impl Lane {
         let features = config.features;
         let (ring, _) = build_ring(features.has(Feature::NoSqArray), SQ_ENTRIES, CQ_ENTRIES)?;
         let bufs = BufRing::register(&ring, 0, config.ring_buffers, pool)?;
-        let mut lane = Self { ring, bufs, free: Vec::new(), table_size: 0, features };
+        let mut lane = Self { ring, bufs, free: Vec::new(), table_size: 0, installed: HashMap::new(), features };
         if features.has(Feature::Direct) {
             lane.register_table(table_max)?;
         }

@@ -27,12 +27,14 @@ pub use features::{Feature, Features, UnknownFeature};
 pub use probe::{Unavailable, probe};
 
 use super::{
-    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Op, OpKey, Outcome, Token, Turn, Wait,
+    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, Token, Turn,
+    Wait,
     addr::{self, AddrBuf, LINGER_ZERO, SocketOption},
 };
 use crate::{
     buf::{Buffer, BufferPool},
     clock::{Clock, Timestamp},
+    pipe::{self, Pipe},
     slab::Key,
 };
 use held::{Held, HeldTable, What};
@@ -398,12 +400,12 @@ impl UringDriver {
     /// IORING_OP_SHUTDOWN always goes to a worker thread, which costs more than the rest of a short connection. So a
     /// direct descriptor is installed for a moment, shut down by a plain system call, and closed.
     fn shutdown(&mut self, key: OpKey, desc: Desc) -> Token {
-        match desc.target() {
-            Target::Real(fd) => {
+        match (self.real_fd(desc), desc.target()) {
+            (Ok(fd), _) | (_, Target::Real(fd)) => {
                 self.finish(key, done_or_failed(addr::shutdown_write(fd)));
                 Token::NONE
             }
-            Target::Direct { lane, slot } => {
+            (_, Target::Direct { lane, slot }) => {
                 let data = self.hold(lane, key, What::Shutdown { desc });
                 let entry = opcode::FixedFdInstall::new(types::Fixed(slot), 0).build().user_data(data);
                 self.push(lane, &entry);
@@ -412,8 +414,53 @@ impl UringDriver {
         }
     }
 
+    fn poll(&mut self, key: OpKey, desc: Desc, interest: Interest) -> Token {
+        let lane = desc.lane();
+        let data = self.hold(lane, key, What::Poll);
+        let events = match interest {
+            Interest::Read => libc::POLLIN | libc::POLLRDHUP,
+            Interest::Write => libc::POLLOUT,
+        };
+        let entry = on!(desc, |fd| opcode::PollAdd::new(fd, events as u32).build());
+        self.push(lane, &entry.user_data(data));
+        Token(data)
+    }
+
+    fn install(&mut self, key: OpKey, desc: Desc) -> Token {
+        match desc.target() {
+            Target::Direct { lane, slot } if !self.lanes[lane].installed.contains_key(&slot) => {
+                let data = self.hold(lane, key, What::Install { desc });
+                let entry = opcode::FixedFdInstall::new(types::Fixed(slot), 0).build().user_data(data);
+                self.push(lane, &entry);
+                Token(data)
+            }
+            _ => {
+                self.finish(key, Outcome::Done);
+                Token::NONE
+            }
+        }
+    }
+
+    /// The socket closes for its peer only when its last descriptor does, so the installed one goes first.
+    fn uninstall(&mut self, desc: Desc) {
+        if let Target::Direct { lane, slot } = desc.target() {
+            self.lanes[lane].installed.remove(&slot);
+        }
+    }
+
+    /// The real descriptor behind a descriptor.
+    fn real_fd(&self, desc: Desc) -> Result<RawFd, Errno> {
+        match desc.target() {
+            Target::Real(fd) => Ok(fd),
+            Target::Direct { lane, slot } => {
+                self.lanes[lane].installed.get(&slot).map(AsRawFd::as_raw_fd).ok_or(Errno(libc::EBADF))
+            }
+        }
+    }
+
     fn close(&mut self, key: OpKey, desc: Desc, how: CloseHow) -> Token {
         let lane = desc.lane();
+        self.uninstall(desc);
         if how == CloseHow::Reset {
             match desc.target() {
                 // An error means that there is no connection to reset.
@@ -554,13 +601,27 @@ impl UringDriver {
                 let fd = unsafe { OwnedFd::from_raw_fd(result) };
                 done_or_failed(addr::shutdown_write(fd.as_raw_fd()))
             }
-            (What::ShutdownByRing, None) => Outcome::Done,
-            (What::Shutdown { .. } | What::ShutdownByRing, Some(errno)) => Outcome::Failed(errno),
+            (What::ShutdownByRing | What::Poll, None) => Outcome::Done,
+            (What::Install { desc }, None) => {
+                // SAFETY: FIXED_FD_INSTALL has just given us this descriptor; nobody else knows it.
+                let fd = unsafe { OwnedFd::from_raw_fd(result) };
+                self.keep_installed(desc, fd);
+                Outcome::Done
+            }
+            (What::Shutdown { .. } | What::ShutdownByRing | What::Poll | What::Install { .. }, Some(errno)) => {
+                Outcome::Failed(errno)
+            }
             (What::Close { desc }, _) => {
                 self.closed(desc);
                 Outcome::Done
             }
         })
+    }
+
+    fn keep_installed(&mut self, desc: Desc, fd: OwnedFd) {
+        if let Target::Direct { lane, slot } = desc.target() {
+            self.lanes[lane].installed.insert(slot, fd);
+        }
     }
 
     fn count_real(&mut self, desc: Desc) -> Desc {
@@ -631,6 +692,8 @@ impl Driver for UringDriver {
             Op::Recv { desc } => self.recv(key, desc),
             Op::Send { desc, buffer, from, to } => self.send(key, desc, buffer, from, to),
             Op::Shutdown { desc } => self.shutdown(key, desc),
+            Op::Poll { desc, interest } => self.poll(key, desc, interest),
+            Op::Install { desc } => self.install(key, desc),
             Op::Close { desc, how } => self.close(key, desc, how),
         }
     }
@@ -668,6 +731,14 @@ impl Driver for UringDriver {
         }
         out.append(&mut self.ready);
         Ok(Turn { now: self.clock.now(), woken: mem::take(&mut self.woken) })
+    }
+
+    fn splice_in(&mut self, from: Desc, pipe: &Pipe, max: usize) -> Result<usize, Errno> {
+        pipe::splice(self.real_fd(from)?, pipe.write_fd(), max)
+    }
+
+    fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
+        pipe::splice(pipe.read_fd(), self.real_fd(to)?, max)
     }
 
     fn in_flight(&self) -> usize {

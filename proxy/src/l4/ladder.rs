@@ -1,0 +1,192 @@
+//! The forwarding ladder: when a direction changes its rung. Pure.
+//!
+//! ```text
+//!   copy ── bursts of `promote_bytes`, `promote_after` in a row ──► splice
+//!     ▲                                                              │
+//!     └────────────── `demote_after` short reads in a row ───────────┘
+//! ```
+//!
+//! A burst is what a source delivers before it has nothing more. Ping-pong of small messages never makes one, so it
+//! never leaves the cheapest rung for small messages; a response of a few hundred KiB makes several. Between the two
+//! thresholds nothing changes, so a peer that alternates does not make the ladder swing.
+
+/// How a listener wants bytes forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forward {
+    /// Start in copy, change as the bytes suggest.
+    Auto,
+    /// Stay on one rung, to compare.
+    Always(RungKind),
+}
+
+/// The rungs there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RungKind {
+    Copy,
+    Splice,
+}
+
+/// What the ladder goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LadderSettings {
+    pub(crate) forward: Forward,
+    /// A burst of this size speaks for splice.
+    pub(crate) promote_bytes: u32,
+    /// So many in a row decide.
+    pub(crate) promote_after: u8,
+    /// So many short reads in a row decide for copy.
+    pub(crate) demote_after: u8,
+    /// Bytes that one connection may move before others get their turn.
+    pub(crate) budget: u32,
+}
+
+impl Default for LadderSettings {
+    fn default() -> Self {
+        Self { forward: Forward::Auto, promote_bytes: 32 << 10, promote_after: 2, demote_after: 4, budget: 1 << 20 }
+    }
+}
+
+/// What to do after an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Advice {
+    Stay,
+    Change(RungKind),
+}
+
+/// The memory of one direction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Observer {
+    /// Bytes of the burst that is under way.
+    burst: u32,
+    /// Observations in a row that speak for a change.
+    streak: u8,
+}
+
+impl Observer {
+    /// On the copy rung: bytes came.
+    pub(crate) fn copied(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
+        self.burst = self.burst.saturating_add(bytes);
+        match settings.forward {
+            Forward::Always(RungKind::Copy) => Advice::Stay,
+            Forward::Always(other) => Advice::Change(other),
+            Forward::Auto if self.burst < settings.promote_bytes => Advice::Stay,
+            Forward::Auto => {
+                // A stream without a pause is one burst after another.
+                self.burst = 0;
+                self.streak = self.streak.saturating_add(1);
+                self.decide(settings.promote_after, RungKind::Splice)
+            }
+        }
+    }
+
+    /// On the copy rung: the source has nothing more for now.
+    pub(crate) fn dried_up(&mut self) {
+        if self.burst > 0 {
+            self.streak = 0;
+            self.burst = 0;
+        }
+    }
+
+    /// On the splice rung: one read brought so many bytes, and the source has no more for now.
+    pub(crate) fn spliced(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
+        if bytes >= settings.promote_bytes / 2 || settings.forward != Forward::Auto {
+            self.streak = 0;
+            return Advice::Stay;
+        }
+        self.streak = self.streak.saturating_add(1);
+        self.decide(settings.demote_after, RungKind::Copy)
+    }
+
+    /// A change could not be made (descriptors or pipes were used up): start over.
+    pub(crate) fn refused(&mut self) {
+        *self = Self::default();
+    }
+
+    fn decide(&mut self, after: u8, to: RungKind) -> Advice {
+        if self.streak < after.max(1) {
+            return Advice::Stay;
+        }
+        self.streak = 0;
+        Advice::Change(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: LadderSettings = LadderSettings {
+        forward: Forward::Auto,
+        promote_bytes: 32_768,
+        promote_after: 2,
+        demote_after: 3,
+        budget: 1 << 20,
+    };
+
+    /// Bursts of these sizes, each delivered in buffers of 4 KiB; how many bursts until splice is advised.
+    fn bursts_until_splice(bursts: &[u32]) -> Option<usize> {
+        let mut observer = Observer::default();
+        for (number, burst) in bursts.iter().enumerate() {
+            let mut left = *burst;
+            while left > 0 {
+                let piece = left.min(4096);
+                left -= piece;
+                if observer.copied(piece, &SETTINGS) == Advice::Change(RungKind::Splice) {
+                    return Some(number);
+                }
+            }
+            observer.dried_up();
+        }
+        None
+    }
+
+    #[test]
+    fn small_messages_never_leave_copy() {
+        assert_eq!(bursts_until_splice(&[64; 10_000]), None);
+        assert_eq!(bursts_until_splice(&[16 << 10; 10_000]), None);
+    }
+
+    #[test]
+    fn bulk_is_spliced_soon() {
+        assert_eq!(bursts_until_splice(&[64 << 10]), Some(0));
+        assert_eq!(bursts_until_splice(&[64, 64, 1 << 20]), Some(2));
+    }
+
+    #[test]
+    fn a_lone_burst_decides_nothing() {
+        assert_eq!(bursts_until_splice(&[40 << 10, 64, 40 << 10, 64, 40 << 10]), None);
+    }
+
+    #[test]
+    fn short_reads_in_a_row_lead_back_and_long_ones_in_between_do_not() {
+        let mut observer = Observer::default();
+        let mut advise = |bytes| observer.spliced(bytes, &SETTINGS);
+        for bytes in [1, 1, 1 << 20, 1, 1, 20 << 10] {
+            assert_eq!(advise(bytes), Advice::Stay);
+        }
+        assert_eq!([1, 1, 1].map(advise), [Advice::Stay, Advice::Stay, Advice::Change(RungKind::Copy)]);
+    }
+
+    #[test]
+    fn a_peer_that_alternates_does_not_make_the_ladder_swing() {
+        let mut observer = Observer::default();
+        for round in 0..1000 {
+            let bytes = if round % 2 == 0 { 1 } else { 1 << 20 };
+            assert_eq!(observer.spliced(bytes, &SETTINGS), Advice::Stay);
+        }
+    }
+
+    #[test]
+    fn a_forced_rung_is_taken_at_once_and_kept() {
+        let forced = LadderSettings { forward: Forward::Always(RungKind::Splice), ..SETTINGS };
+        let mut observer = Observer::default();
+        assert_eq!(observer.copied(1, &forced), Advice::Change(RungKind::Splice));
+        for _ in 0..100 {
+            assert_eq!(observer.spliced(1, &forced), Advice::Stay);
+        }
+        let copy = LadderSettings { forward: Forward::Always(RungKind::Copy), ..SETTINGS };
+        for _ in 0..100 {
+            assert_eq!(observer.copied(1 << 20, &copy), Advice::Stay);
+        }
+    }
+}

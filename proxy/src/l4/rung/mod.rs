@@ -1,0 +1,27 @@
+//! The rungs of the ladder: ways to move one direction's bytes. Each has a file and knows nothing of the others.
+//!
+//! A rung moves bytes from a source to a sink in steps that never block. What it holds (buffers, a pipe) it holds only
+//! while bytes are in it.
+
+mod copy;
+mod leaving;
+mod splice;
+
+pub(super) use copy::Copy;
+pub(super) use leaving::{Leaving, Left};
+pub(super) use splice::Splice;
+
+/// What one step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Something was done; another step may do more.
+    Moved { sent: u32 },
+    /// A socket is waited for.
+    Waiting,
+    /// The source has closed its write half, and all of its bytes have been sent on.
+    SourceEnded,
+    /// The source was reset.
+    SourceReset,
+    /// The sink takes no more.
+    SinkBroken,
+}
