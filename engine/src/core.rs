@@ -264,6 +264,7 @@ impl Handle {
             loop_,
             tasks: self.0.executor.stats(),
             buffers,
+            pipes: self.0.pipes.stats(),
             ops_in_flight: self.0.ops.borrow().len() as u64,
             descriptors: counters.descriptors,
             timers: self.0.wheel.borrow().len() as u64,
@@ -367,6 +368,7 @@ impl Core {
         }
         self.shrink_at.set(now + SHRINK_EVERY);
         self.pool.shrink(now, self.idle_max);
+        self.pipes.shrink();
         self.ops.borrow_mut().shrink();
         self.wheel.borrow_mut().shrink();
         self.executor.shrink();

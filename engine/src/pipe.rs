@@ -10,6 +10,7 @@
 use crate::{
     buf::{Budget, Lease},
     driver::Errno,
+    stats::PipeStats,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -43,20 +44,6 @@ struct Inner {
     budget: Arc<Budget>,
     idle: RefCell<Vec<Pipe>>,
     stats: Cell<PipeStats>,
-}
-
-/// What a shard's pipes did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PipeStats {
-    /// Lent now.
-    pub in_use: u64,
-    /// Kept empty for the next one.
-    pub idle: u64,
-    pub taken_total: u64,
-    /// Not had: descriptors or the cap were used up.
-    pub refused_total: u64,
-    /// Times the kernel refused a larger size.
-    pub size_refused_total: u64,
 }
 
 /// Empty pipes kept for the next borrower. Each holds two descriptors.

@@ -8,6 +8,7 @@ pub struct EngineStats {
     pub loop_: LoopStats,
     pub tasks: TaskStats,
     pub buffers: BufferStats,
+    pub pipes: PipeStats,
     /// Operations submitted whose last completion is not in yet.
     pub ops_in_flight: u64,
     /// Open descriptors owned by this shard: direct (registered) and real.
@@ -75,4 +76,18 @@ pub struct BufferClassStats {
     pub taken_total: u64,
     /// Requests refused by the process-wide cap.
     pub refused_total: u64,
+}
+
+/// What a shard's pipes did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PipeStats {
+    /// Lent now.
+    pub in_use: u64,
+    /// Kept empty for the next one.
+    pub idle: u64,
+    pub taken_total: u64,
+    /// Not had: descriptors or the cap were used up.
+    pub refused_total: u64,
+    /// Times the kernel refused a larger size.
+    pub size_refused_total: u64,
 }

@@ -17,6 +17,8 @@ pub struct ShardReport {
     pub engine: EngineStats,
     pub listeners: Vec<ListenerReport>,
     pub endpoints: Vec<EndpointReport>,
+    /// By [`RungKind`], in its order.
+    pub rungs: [RungReport; RungKind::ALL.len()],
     /// Connections ended, by reason; every [`Reason`] once, in its order.
     pub endings: Vec<(Reason, u64)>,
 }
@@ -46,6 +48,36 @@ pub struct EndpointReport {
     pub bytes_down: u64,
     /// Whether this shard passes it over for now after a failed connect.
     pub set_aside: bool,
+}
+
+/// A way to move the bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RungKind {
+    #[default]
+    Copy,
+    Splice,
+}
+
+impl RungKind {
+    pub const ALL: [Self; 2] = [Self::Copy, Self::Splice];
+
+    /// The word for the configuration, metrics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Splice => "splice",
+        }
+    }
+}
+
+/// What the directions of a shard's connections did on one rung.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RungReport {
+    pub bytes: u64,
+    /// Directions that came to it from another rung.
+    pub entered: u64,
+    /// Changes to it that could not be made, for want of descriptors or pipes.
+    pub refused: u64,
 }
 
 /// Why a connection ended: who, in which phase. One code for the log, the metric and the table.
@@ -120,6 +152,9 @@ pub struct ConnectionReport {
     pub cluster: Arc<str>,
     pub endpoint: Option<Address>,
     pub state: ConnectionState,
+    /// The rungs that its directions are on.
+    pub rung_up: RungKind,
+    pub rung_down: RungKind,
     pub bytes_up: u64,
     pub bytes_down: u64,
     pub age: Duration,

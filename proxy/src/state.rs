@@ -5,8 +5,8 @@
 
 use crate::{
     balance::Balancer,
-    l4::LadderSettings,
-    report::{EndpointReport, ListenerReport, Reason, ShardReport},
+    l4::{LadderSettings, Tally},
+    report::{EndpointReport, ListenerReport, Reason, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
 };
@@ -41,6 +41,7 @@ pub(crate) struct State {
     clusters: RefCell<HashMap<Arc<str>, Rc<ClusterState>>>,
     endpoints: RefCell<HashMap<EndpointId, Rc<EndpointState>>>,
     endings: [Cell<u64>; Reason::ALL.len()],
+    rungs: RefCell<[RungReport; RungKind::ALL.len()]>,
     next_id: Cell<u64>,
 }
 
@@ -171,6 +172,7 @@ impl State {
             clusters: RefCell::default(),
             endpoints: RefCell::default(),
             endings: Default::default(),
+            rungs: RefCell::default(),
             next_id: Cell::new(1),
         })
     }
@@ -185,6 +187,13 @@ impl State {
     pub(crate) fn count_ending(&self, reason: Reason) {
         if let Some(at) = Reason::ALL.iter().position(|r| *r == reason) {
             self.endings[at].set(self.endings[at].get() + 1);
+        }
+    }
+
+    /// Add what a connection did in one poll.
+    pub(crate) fn count_rungs(&self, tallies: &[Tally]) {
+        for tally in tallies.iter().filter(|t| !t.is_empty()) {
+            tally.add_to(&mut self.rungs.borrow_mut());
         }
     }
 
@@ -275,6 +284,7 @@ impl State {
             engine: self.handle.stats(),
             listeners: listeners.map(|l| l.report()).collect(),
             endpoints: endpoints.collect(),
+            rungs: *self.rungs.borrow(),
             endings: Reason::ALL.into_iter().zip(self.endings.iter().map(Cell::get)).collect(),
         }
     }

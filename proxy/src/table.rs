@@ -1,7 +1,7 @@
 //! The connection table of a shard: a row for every connection, from accept to end.
 
 use crate::{
-    report::{ConnectionFilter, ConnectionReport, ConnectionState, Reason},
+    report::{ConnectionFilter, ConnectionReport, ConnectionState, Reason, RungKind},
     state::{EndpointState, ListenerState, State},
 };
 use balance_engine::{clock::Timestamp, driver::Peer, executor::Ending, slab::Key};
@@ -21,6 +21,8 @@ pub(crate) struct Row {
     pub(crate) bytes_down: u64,
     pub(crate) peer: Peer,
     pub(crate) state: ConnectionState,
+    pub(crate) rung_up: RungKind,
+    pub(crate) rung_down: RungKind,
     /// Why it ended; as long as it lives, what it would be counted as if its task just vanished.
     pub(crate) reason: Reason,
 }
@@ -107,6 +109,8 @@ fn report(state: &State, row: &Row, now: Timestamp) -> ConnectionReport {
         cluster: row.listener.cluster_name(),
         endpoint: row.endpoint.as_ref().map(|e| e.address.clone()),
         state: row.state,
+        rung_up: row.rung_up,
+        rung_down: row.rung_down,
         bytes_up: row.bytes_up,
         bytes_down: row.bytes_down,
         age: now - row.opened,

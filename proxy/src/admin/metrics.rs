@@ -7,7 +7,7 @@ use super::status::{self, EndingStatus, EndpointStatus, ListenerStatus};
 use crate::{
     control::{Control, Phase, ReloadCounts, fleet::Answer},
     process,
-    report::ShardReport,
+    report::{RungKind, RungReport, ShardReport},
 };
 use prometheus_client::{
     collector::Collector,
@@ -164,6 +164,7 @@ impl Collector for Scrape {
         self.engines(&mut page)?;
         self.tasks(&mut page)?;
         self.buffers(&mut page)?;
+        self.rungs(&mut page)?;
         self.listeners(&mut page)?;
         self.endpoints(&mut page)?;
         let endings = self.endings.iter().map(|e| (vec![("reason", e.reason.clone())], e.count));
@@ -284,6 +285,28 @@ impl Scrape {
         page.gauge("balance_buffers_ring", help, self.each(|r| r.engine.buffers.ring))?;
         let help = "Bytes of the process-wide buffer cap that the shard holds";
         page.gauge("balance_buffers_leased_bytes", help, self.each(|r| r.engine.buffers.leased_bytes))
+    }
+
+    fn rungs(&self, page: &mut Page<'_>) -> fmt::Result {
+        let each = |value: fn(&RungReport) -> u64| {
+            RungKind::ALL.into_iter().flat_map(move |rung| {
+                self.each_with("rung", rung.as_str(), move |r| value(&r.rungs[rung as usize])).collect::<Vec<_>>()
+            })
+        };
+        let help = "Bytes forwarded, by the rung of the forwarding ladder that moved them";
+        page.counter("balance_rung_bytes", help, each(|r| r.bytes))?;
+        let help = "Directions of connections that came to a rung from another";
+        page.counter("balance_rung_entered", help, each(|r| r.entered))?;
+        let help = "Changes to a rung that could not be made for want of descriptors or pipes";
+        page.counter("balance_rung_refused", help, each(|r| r.refused))?;
+        let help = "Pipes with bytes in them now";
+        page.gauge("balance_pipes_in_use", help, self.each(|r| r.engine.pipes.in_use))?;
+        page.gauge("balance_pipes_idle", "Empty pipes kept", self.each(|r| r.engine.pipes.idle))?;
+        page.counter("balance_pipes_taken", "Pipes borrowed", self.each(|r| r.engine.pipes.taken_total))?;
+        let help = "Pipes not had: descriptors or the cap were used up";
+        page.counter("balance_pipes_refused", help, self.each(|r| r.engine.pipes.refused_total))?;
+        let help = "Larger pipe sizes that the kernel refused";
+        page.counter("balance_pipes_size_refused", help, self.each(|r| r.engine.pipes.size_refused_total))
     }
 
     fn listeners(&self, page: &mut Page<'_>) -> fmt::Result {

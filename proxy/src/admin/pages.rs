@@ -129,6 +129,8 @@ fn row(from: &ConnectionReport) -> Value {
         "cluster": &*from.cluster,
         "endpoint": from.endpoint.as_ref().map(ToString::to_string),
         "state": from.state.as_str(),
+        "rung_up": from.rung_up.as_str(),
+        "rung_down": from.rung_down.as_str(),
         "bytes_up": from.bytes_up,
         "bytes_down": from.bytes_down,
         "age_s": from.age.as_secs_f64(),

@@ -188,6 +188,7 @@ impl Fake {
                     set_aside: false,
                 })
                 .collect(),
+            rungs: Default::default(),
             endings: Reason::ALL.iter().map(|r| (*r, u64::from(*r == Reason::Finished) * 5)).collect(),
         }
     }

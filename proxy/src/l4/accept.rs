@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use crate::{
-    report::{ConnectionState, Reason},
+    report::{ConnectionState, Reason, RungKind},
     state::{ListenerState, State},
     table::{Row, RowGuard},
 };
@@ -46,6 +46,8 @@ fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted) {
         bytes_down: 0,
         peer: accepted.peer,
         state: ConnectionState::Connecting,
+        rung_up: RungKind::default(),
+        rung_down: RungKind::default(),
         reason: Reason::Error,
     };
     let key = state.table.borrow_mut().insert(row);

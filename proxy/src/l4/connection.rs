@@ -7,12 +7,12 @@
 
 use super::{
     ladder::LadderSettings,
-    relay::{Relay, Verdict},
+    relay::{Moved, Relay, Verdict},
 };
 use crate::{
     report::{ConnectionState, Reason},
     state::{ListenerState, Timeouts},
-    table::RowGuard,
+    table::{Row, RowGuard},
     upstream::{self, RowHandle},
 };
 use balance_engine::net::{Socket, Timer};
@@ -76,16 +76,17 @@ impl Connection {
             return Poll::Ready(Reason::Error);
         };
         let handle = self.row.state.handle.clone();
-        let verdict = relay.poll(downstream, upstream, &handle, &self.ladder, context);
-        let moved = relay.take_moved();
-        let state = relay.connection_state();
+        let mut moved = Moved::default();
+        let verdict = relay.poll(downstream, upstream, &handle, &self.ladder, &mut moved, context);
+        let (state, rungs) = (relay.connection_state(), relay.rungs());
+        self.row.state.count_rungs(&[moved.up, moved.down]);
+        let (up, down) = (moved.up.bytes(), moved.down.bytes());
         let progress = self.row.with(|row| {
-            if moved.any() {
+            if up + down > 0 {
                 row.progress = handle.now();
-                row.bytes_up += moved.up;
-                row.bytes_down += moved.down;
-                count(row, moved.up, moved.down);
+                count(row, up, down);
             }
+            (row.rung_up, row.rung_down) = rungs;
             row.state = state;
             row.progress
         });
@@ -122,7 +123,9 @@ impl Connection {
     }
 }
 
-fn count(row: &crate::table::Row, up: u64, down: u64) {
+fn count(row: &mut Row, up: u64, down: u64) {
+    row.bytes_up += up;
+    row.bytes_down += down;
     row.listener.bytes_up.set(row.listener.bytes_up.get() + up);
     row.listener.bytes_down.set(row.listener.bytes_down.get() + down);
     if let Some(endpoint) = &row.endpoint {

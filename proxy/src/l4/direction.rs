@@ -6,9 +6,11 @@
 //! ```
 
 use super::{
-    ladder::{Advice, LadderSettings, Observer, RungKind},
+    ladder::{Advice, LadderSettings, Observer},
     rung::{Copy, Leaving, Left, Splice, Step},
+    tally::Tally,
 };
+use crate::report::RungKind;
 use balance_engine::net::Socket;
 use std::task::Context;
 
@@ -41,8 +43,6 @@ pub(super) struct Direction {
     pub(super) phase: Phase,
     rung: Rung,
     observer: Observer,
-    /// Bytes sent on since the last [`Direction::take_moved`].
-    moved: u64,
 }
 
 /// What a step of a direction means for its connection.
@@ -59,20 +59,22 @@ impl Direction {
         source: &mut Socket,
         sink: &mut Socket,
         settings: &LadderSettings,
+        tally: &mut Tally,
         context: &mut Context<'_>,
     ) -> Progress {
         // A send that was begun must be collected even when nothing more is read.
         if self.phase != Phase::Open && !sink.is_sending() {
             return Progress::Waiting;
         }
+        let rung = self.rung();
         let step = match &mut self.rung {
             Rung::Copy(_) => self.copy(source, sink, settings, context),
-            Rung::Leaving(_) => self.leave(source, sink, context),
-            Rung::Splice(_) => self.splice(source, sink, settings, context),
+            Rung::Leaving(_) => self.leave(source, sink, tally, context),
+            Rung::Splice(_) => self.splice(source, sink, settings, tally, context),
         };
         match step {
             Step::Moved { sent } => {
-                self.moved += u64::from(sent);
+                tally.sent(rung, sent);
                 Progress::Moved { sent }
             }
             Step::Waiting => Progress::Waiting,
@@ -111,15 +113,17 @@ impl Direction {
         step
     }
 
-    fn leave(&mut self, source: &mut Socket, sink: &mut Socket, context: &mut Context<'_>) -> Step {
+    fn leave(&mut self, source: &mut Socket, sink: &mut Socket, tally: &mut Tally, context: &mut Context<'_>) -> Step {
         let Rung::Leaving(leaving) = &mut self.rung else { return Step::Waiting };
         match leaving.step(source, sink, context) {
             Left::Not(step) => step,
             Left::Ready => {
                 self.rung = Rung::Splice(Box::new(Splice::new(source)));
+                tally.entered(RungKind::Splice);
                 Step::Moved { sent: 0 }
             }
             Left::Refused => {
+                tally.refused(RungKind::Splice);
                 self.back_to_copy(source);
                 Step::Moved { sent: 0 }
             }
@@ -131,6 +135,7 @@ impl Direction {
         source: &mut Socket,
         sink: &mut Socket,
         settings: &LadderSettings,
+        tally: &mut Tally,
         context: &mut Context<'_>,
     ) -> Step {
         let Rung::Splice(splice) = &mut self.rung else { return Step::Waiting };
@@ -138,6 +143,11 @@ impl Direction {
         let step = splice.step(source, sink, &mut read, context);
         let advice = read.map_or(Advice::Stay, |bytes| self.observer.spliced(bytes, settings));
         if splice.is_empty() && (splice.refused || advice == Advice::Change(RungKind::Copy)) {
+            if splice.refused {
+                tally.refused(RungKind::Splice);
+            } else {
+                tally.entered(RungKind::Copy);
+            }
             self.back_to_copy(source);
             return Step::Moved { sent: sent(step) };
         }
@@ -148,10 +158,6 @@ impl Direction {
         self.observer.refused();
         self.rung = Rung::default();
         source.resume_recv();
-    }
-
-    pub(super) fn take_moved(&mut self) -> u64 {
-        std::mem::take(&mut self.moved)
     }
 
     pub(super) fn rung(&self) -> RungKind {

@@ -10,6 +10,8 @@
 //! never leaves the cheapest rung for small messages; a response of a few hundred KiB makes several. Between the two
 //! thresholds nothing changes, so a peer that alternates does not make the ladder swing.
 
+use crate::report::RungKind;
+
 /// How a listener wants bytes forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forward {
@@ -17,13 +19,6 @@ pub(crate) enum Forward {
     Auto,
     /// Stay on one rung, to compare.
     Always(RungKind),
-}
-
-/// The rungs there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RungKind {
-    Copy,
-    Splice,
 }
 
 /// What the ladder goes by.

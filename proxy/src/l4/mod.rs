@@ -6,8 +6,10 @@ mod direction;
 mod ladder;
 mod relay;
 mod rung;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use accept::accept_loop;
 pub(crate) use ladder::LadderSettings;
+pub(crate) use tally::Tally;

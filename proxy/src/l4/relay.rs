@@ -3,8 +3,9 @@
 use super::{
     direction::{Direction, Phase, Progress},
     ladder::LadderSettings,
+    tally::Tally,
 };
-use crate::report::{ConnectionState, Reason};
+use crate::report::{ConnectionState, Reason, RungKind};
 use balance_engine::{Handle, net::Socket};
 use std::task::Context;
 
@@ -18,17 +19,11 @@ pub(super) enum Verdict {
     Over(Reason),
 }
 
-/// Bytes that have been sent on since they were last asked for.
+/// What each direction did in one poll.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Moved {
-    pub(super) up: u64,
-    pub(super) down: u64,
-}
-
-impl Moved {
-    pub(super) fn any(self) -> bool {
-        self.up + self.down > 0
-    }
+    pub(super) up: Tally,
+    pub(super) down: Tally,
 }
 
 /// Both directions of a connection.
@@ -46,12 +41,12 @@ impl Relay {
         upstream: &mut Socket,
         handle: &Handle,
         settings: &LadderSettings,
+        moved: &mut Moved,
         context: &mut Context<'_>,
     ) -> Verdict {
-        let mut bytes = 0_u32;
         loop {
-            let up = self.up.step(downstream, upstream, settings, context);
-            let down = self.down.step(upstream, downstream, settings, context);
+            let up = self.up.step(downstream, upstream, settings, &mut moved.up, context);
+            let down = self.down.step(upstream, downstream, settings, &mut moved.down, context);
             match (up, down) {
                 (Progress::SourceReset, _) => return Verdict::Over(Reason::DownstreamReset),
                 (_, Progress::SourceReset) => return Verdict::Over(Reason::UpstreamReset),
@@ -63,8 +58,7 @@ impl Relay {
             if (up, down) == (Progress::Waiting, Progress::Waiting) {
                 return Verdict::Waiting;
             }
-            bytes = bytes.saturating_add(sent(up)).saturating_add(sent(down));
-            if bytes >= settings.budget {
+            if moved.up.bytes() + moved.down.bytes() >= u64::from(settings.budget) {
                 handle.yield_now(context);
                 return Verdict::Yielded;
             }
@@ -84,8 +78,9 @@ impl Relay {
         }
     }
 
-    pub(super) fn take_moved(&mut self) -> Moved {
-        Moved { up: self.up.take_moved(), down: self.down.take_moved() }
+    /// The rungs that the directions are on: up, down.
+    pub(super) fn rungs(&self) -> (RungKind, RungKind) {
+        (self.up.rung(), self.down.rung())
     }
 
     pub(super) fn connection_state(&self) -> ConnectionState {
@@ -94,12 +89,5 @@ impl Relay {
             (Phase::Ended | Phase::Broken, _) => ConnectionState::HalfClosedDownstream,
             _ => ConnectionState::HalfClosedUpstream,
         }
-    }
-}
-
-fn sent(progress: Progress) -> u32 {
-    match progress {
-        Progress::Moved { sent } => sent,
-        Progress::Waiting | Progress::SourceReset => 0,
     }
 }

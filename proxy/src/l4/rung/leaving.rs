@@ -44,10 +44,4 @@ impl Leaving {
         }
         Left::Ready
     }
-
-    /// Back to copy, as if nothing had been tried.
-    pub(in crate::l4) fn back(self, source: &mut Socket) -> Copy {
-        source.resume_recv();
-        self.copy
-    }
 }
