@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    diagnostic::{Fault, quoted},
+    diagnostic::{Fault, is_invisible, quoted},
     model::Address,
 };
 
@@ -73,7 +73,7 @@ fn unix(path: &str) -> Result<Address, Fault> {
             format!("the path of a unix socket has {} bytes, and the kernel takes {UNIX_PATH_BYTES_MAX}", path.len());
         return Err(Fault::new(message).help("use a shorter path, or a symbolic link to its directory"));
     }
-    if path.contains('\0') || path.ends_with('/') {
+    if path.contains(is_invisible) || path.ends_with('/') {
         return Err(Fault::new(format!("{} cannot be the name of a unix socket", quoted(path))));
     }
     Ok(Address::Unix(PathBuf::from(path)))

@@ -45,7 +45,7 @@ pub struct Snippet {
     pub text: String,
     /// Where the underline starts in `text`, in characters from 0.
     pub start: usize,
-    /// How many characters are underlined, at least 1. May reach one past the end of `text`: something is missing there.
+    /// How many characters are underlined, at least 1. May reach one past the end of `text`, where a thing is missing.
     pub length: usize,
 }
 

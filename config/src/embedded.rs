@@ -38,8 +38,8 @@ fn endpoints(addresses: &[SocketAddr]) -> String {
     format!("endpoints = [{}]", list.join(", "))
 }
 
-/// One listener and one cluster, both named `main`, from `--listen` and `--to`. Each flag may be repeated and may hold a
-/// list with commas.
+/// One listener and one cluster, both named `main`, from `--listen` and `--to`. Each flag may be repeated and may hold
+/// a list with commas.
 ///
 /// # Errors
 /// Names the flag whose value is wrong.

@@ -1,7 +1,7 @@
 //! Every key of the file, once: its type, default, meaning and history.
 //!
-//! The parser, its errors, the defaults, the effective output, the schema and the reference are all made from this table.
-//! A key that is not here does not exist.
+//! The parser, its errors, the defaults, the effective output, the schema and the reference are all made from this
+//! table. A key that is not here does not exist.
 
 use std::time::Duration;
 
@@ -110,9 +110,9 @@ const fn duration(min: Duration, max: Duration) -> Kind {
 
 const TIMEOUT_OR_NEVER: Kind =
     Kind::Duration { min: Duration::from_millis(1), max: YEAR, whole_seconds: false, never: true };
-/// TCP_KEEPIDLE takes 1 to 32767 seconds.
+/// TCP_KEEPIDLE takes 1 to 32767 seconds; 9 hours are the last that read well.
 const KEEPALIVE: Kind =
-    Kind::Duration { min: SECOND, max: Duration::from_secs(32_767), whole_seconds: true, never: true };
+    Kind::Duration { min: SECOND, max: Duration::from_secs(9 * 3600), whole_seconds: true, never: true };
 /// A page at least, because the kernel lends rings by pages; beyond 64 MiB one buffer would be most of a shard.
 const BUFFER_SIZE: Kind = Kind::Size { min: 4 << 10, max: 64 << 20, power_of_two: true };
 
@@ -130,7 +130,7 @@ pub static RUNTIME: Section = Section {
             default: Default::Is("auto"),
             reloadable: false,
             since: V0_1,
-            doc: "Cores that run one shard each: \"auto\" for every core this process may use, \"0-3\", \"0,2,4-7\", [0, 2].",
+            doc: "Cores to run shards on: \"auto\" for every core this process may use, \"0-3\", \"0,2,4-7\", [0, 2].",
         },
         Key {
             name: "shards_per_core",
@@ -439,7 +439,7 @@ pub static CLUSTERS: Section = Section {
             default: Default::Required,
             reloadable: true,
             since: V0_1,
-            doc: "\"IP:port\", \"unix:/path\" or { address = …, weight = … }, in a list. Empty refuses every connection.",
+            doc: "\"IP:port\", \"unix:/path\" or { address = …, weight = … }, in a list. Empty refuses connections.",
         },
         Key {
             name: "connect_timeout",

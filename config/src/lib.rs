@@ -1,7 +1,7 @@
 //! The configuration everybody agrees on, and the TOML file that fills it.
 //!
-//! [`model`] is what the rest of the program sees. [`file`] turns TOML text, environment variables and flags into it, or
-//! into a [`Report`](diagnostic::Report) of everything that is wrong at once.
+//! [`model`] is what the rest of the program sees. [`mod@file`] turns TOML text, environment variables and flags into
+//! it, or into a [`Report`](diagnostic::Report) of everything that is wrong at once.
 #![forbid(unsafe_code)]
 
 mod address;

@@ -1,12 +1,15 @@
 //! "Did you mean": the known name that a misspelt one is nearest to.
 
+/// Longer names than variables for long cluster names are not looked at: comparing takes time by the square.
+const NAME_CHARS_MAX: usize = 128;
+
 /// The nearest of `known` that is near enough to be a slip of the fingers.
 pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_ascii_lowercase().replace('-', "_");
     // One slip in three characters; a longer way off, the guess would more often mislead than help.
     let length = wrong.chars().count();
     let allowed = (length / 3).clamp(1, 4);
-    if length > 64 {
+    if length > NAME_CHARS_MAX {
         return None;
     }
     let mut best: Option<(usize, &str)> = None;

@@ -354,7 +354,8 @@ impl Core {
 
     /// There may be something to give back later: a shard with nothing else to do wakes up for it.
     pub(crate) fn shrink_due(&self) -> Option<Timestamp> {
-        let something = self.pool.has_idle_chunks() || self.ops.borrow().is_sparse();
+        let something =
+            self.pool.has_idle_chunks() || self.ops.borrow().is_sparse() || self.driver.borrow().has_leftovers();
         something.then(|| self.shrink_at.get())
     }
 

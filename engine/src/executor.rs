@@ -14,7 +14,11 @@
 //! * No borrow is held while a task is polled or dropped; a task may spawn, wake and end others.
 //! * Tasks woken while the ready ones run are run in the next turn, so that I/O gets its turn in between.
 
-use crate::slab::{Key, Slab};
+use crate::{
+    clock::Clock,
+    slab::{Key, Slab},
+    stats::TaskStats,
+};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -23,10 +27,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
-    time::Duration,
 };
-
-use crate::{clock::Clock, stats::TaskStats};
 
 /// A task's body. It ends by returning; it reports nothing.
 pub type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -298,7 +299,8 @@ impl Executor {
         self.ending.get()
     }
 
-    pub(crate) fn live(&self) -> usize {
+    #[cfg(test)]
+    fn live(&self) -> usize {
         self.tasks.borrow().len()
     }
 
@@ -318,10 +320,6 @@ impl Executor {
         let mut stats = self.stats.get();
         change(&mut stats);
         self.stats.set(stats);
-    }
-
-    pub(crate) fn note_slow_turn(&self, took: Duration) {
-        self.count(|s| s.slowest_poll = s.slowest_poll.max(took));
     }
 
     pub(crate) fn shrink(&self) {

@@ -26,6 +26,7 @@ pub mod os;
 pub mod rng;
 pub mod slab;
 pub mod stats;
+pub mod testing;
 pub mod timer;
 
 pub use crate::core::Handle;

@@ -69,6 +69,7 @@ struct Stream {
     full: bool,
     /// The oldest chunk inline: mostly there is at most one.
     first: Option<Chunk>,
+    #[expect(clippy::box_collection, reason = "mostly absent, and every connection has two")]
     rest: Option<Box<VecDeque<Chunk>>>,
     end: Option<End>,
     abandoned: bool,

@@ -54,11 +54,41 @@ pub(crate) struct ListenerState {
     cluster: RefCell<Rc<ClusterState>>,
 }
 
-/// How long a connection may stand still.
+/// How long a connection may stand still. Every connection carries one, so it is kept small.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Timeouts {
-    pub(crate) idle: Option<Duration>,
-    pub(crate) half_close: Option<Duration>,
+    idle: Millis,
+    half_close: Millis,
+}
+
+impl Timeouts {
+    fn new(idle: Option<Duration>, half_close: Option<Duration>) -> Self {
+        Self { idle: Millis::new(idle), half_close: Millis::new(half_close) }
+    }
+
+    /// While both directions are open.
+    pub(crate) fn idle(self) -> Option<Duration> {
+        self.idle.get()
+    }
+
+    /// Once one direction has ended.
+    pub(crate) fn half_close(self) -> Option<Duration> {
+        self.half_close.get()
+    }
+}
+
+/// A time limit in milliseconds, up to 49 days; zero is none at all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Millis(u32);
+
+impl Millis {
+    fn new(limit: Option<Duration>) -> Self {
+        Self(limit.map_or(0, |d| u32::try_from(d.as_millis()).unwrap_or(u32::MAX).max(1)))
+    }
+
+    fn get(self) -> Option<Duration> {
+        (self.0 > 0).then(|| Duration::from_millis(u64::from(self.0)))
+    }
 }
 
 impl ListenerState {
@@ -198,7 +228,7 @@ impl State {
     ) -> Rc<ListenerState> {
         let cluster = clusters.get(&listener.cluster.name).cloned();
         let cluster = cluster.unwrap_or_else(|| Rc::new(ClusterState::new(&listener.cluster, Vec::new())));
-        let settings = Timeouts { idle: listener.idle_timeout, half_close: listener.half_close_timeout };
+        let settings = Timeouts::new(listener.idle_timeout, listener.half_close_timeout);
         if let Some(known) = self.listeners.borrow().get(&listener.name) {
             known.settings.set(settings);
             known.cluster.replace(cluster);

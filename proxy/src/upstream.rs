@@ -29,11 +29,11 @@ use std::{
 /// # Cancel safety
 /// Dropping it gives up the attempt under way.
 pub(crate) async fn open(state: Rc<State>, cluster: Rc<ClusterState>, row: RowHandle) -> Result<Socket, Reason> {
-    let mut tried = Vec::new();
+    // Without a failure, which is nearly always, this allocates nothing.
+    let mut failed_at = Vec::new();
     let mut reason = Reason::NoEndpoint;
-    while tried.len() < usize::from(cluster.connect_attempts) {
-        let Some(index) = choose(&state, &cluster, &tried) else { break };
-        tried.push(index);
+    while failed_at.len() < usize::from(cluster.connect_attempts) {
+        let Some(index) = choose(&state, &cluster, &failed_at) else { break };
         let endpoint = &cluster.endpoints[index];
         row.set_endpoint(Some(Rc::clone(endpoint)));
         match attempt(&state, &cluster, endpoint).await {
@@ -45,6 +45,7 @@ pub(crate) async fn open(state: Rc<State>, cluster: Rc<ClusterState>, row: RowHa
             Err(failure) => {
                 reason = failure.reason();
                 failed(&state, &cluster, endpoint, failure);
+                failed_at.push(index);
             }
         }
     }

@@ -96,8 +96,15 @@ fn where_is(place: &Place, findings: &Findings) -> String {
 struct Taken {
     exact: HashMap<Address, Place>,
     /// By port and family: the address that takes all of the family, and any that takes one.
-    wildcard: HashMap<(u16, Family), Place>,
-    some: HashMap<(u16, Family), Place>,
+    wildcard: HashMap<(u16, Family), Bound>,
+    some: HashMap<(u16, Family), Bound>,
+}
+
+#[derive(Clone)]
+struct Bound {
+    place: Place,
+    /// True exactly for `[::]` without ipv6_only.
+    is_dual: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,24 +159,24 @@ impl Taken {
             IpAddr::V6(_) => &[Family::V6],
         };
         let is_wildcard = ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let bound = Bound { place: place.clone(), is_dual: families.len() == 2 };
         for family in families {
             let key = (port, *family);
             let clash = self.wildcard.get(&key).or_else(|| if is_wildcard { self.some.get(&key) } else { None });
             if let Some(first) = clash {
-                let message = format!("{address} overlaps with the address bound {}", where_is(first, findings));
-                let help = match families {
-                    [_, _] if *family == Family::V4 => {
-                        "[::] takes IPv4 too; set ipv6_only = true, or leave the other out"
-                    }
-                    _ => "an address for all interfaces takes every other of that port; use different ports",
+                let message = format!("{address} overlaps with the address bound {}", where_is(&first.place, findings));
+                let help = if *family == Family::V4 && (first.is_dual || bound.is_dual) {
+                    "[::] takes IPv4 too; set ipv6_only = true for it, or leave the other out"
+                } else {
+                    "an address for all interfaces takes every other of that port; use different ports"
                 };
-                findings.error(place.clone(), message, Some(help.to_owned()));
+                findings.error(bound.place, message, Some(help.to_owned()));
                 return;
             }
         }
         for family in families {
             let map = if is_wildcard { &mut self.wildcard } else { &mut self.some };
-            map.entry((port, *family)).or_insert_with(|| place.clone());
+            map.entry((port, *family)).or_insert_with(|| bound.clone());
         }
     }
 }
@@ -177,10 +184,12 @@ impl Taken {
 fn references(document: &Document, findings: &mut Findings) {
     let known: BTreeSet<&str> = document.clusters.iter().map(|cluster| &*cluster.name).collect();
     let mut used = BTreeSet::new();
+    let mut all_resolve = true;
     for listener in &document.listeners {
         let Some(name) = listener.text("cluster") else { continue };
         used.insert(name);
         // A cluster that seems to be missing may be in a part that could not be read.
+        all_resolve &= known.contains(name);
         if !known.contains(name) && !findings.is_broken() {
             let help = findings.suggest(|| {
                 let near = suggest::nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
@@ -190,7 +199,8 @@ fn references(document: &Document, findings: &mut Findings) {
             findings.error(listener.place_of("cluster"), message, help);
         }
     }
-    if document.listeners.iter().any(|listener| listener.text("cluster").is_none()) || findings.is_broken() {
+    // A reference that went wrong was probably meant for the cluster that seems to be unused.
+    if !all_resolve || document.listeners.iter().any(|listener| listener.text("cluster").is_none()) {
         return;
     }
     for cluster in document.clusters.iter().filter(|cluster| !used.contains(&*cluster.name)) {

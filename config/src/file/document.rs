@@ -15,6 +15,7 @@ use super::{
     value::{Values, check_name},
 };
 use crate::{
+    diagnostic::quoted,
     keys::{self, Section},
     provenance::{Origin, Provenance},
 };
@@ -52,6 +53,7 @@ pub(crate) fn names(root: &DeTable<'_>, values: &Values<'_>) -> Names {
 }
 
 const TOP: [&str; 7] = ["runtime", "performance", "admin", "logging", "drain", "listeners", "clusters"];
+const PERFORMANCE: [&str; 2] = ["shard", "buffer_pool"];
 
 /// Reads a root table in the order of the reference.
 pub(crate) struct Reader<'v, 'f, 't> {
@@ -63,15 +65,18 @@ pub(crate) struct Reader<'v, 'f, 't> {
 
 impl<'t> Reader<'_, '_, 't> {
     pub(crate) fn document(mut self) -> Document {
-        for name in self.root.keys().filter(|name| !TOP.contains(&name.get_ref().as_ref())) {
-            self.values.unknown_key(Place::in_file(name.span()), name.get_ref(), "", TOP.iter().copied());
+        for (name, value) in self.root.iter().filter(|(name, _)| !TOP.contains(&name.get_ref().as_ref())) {
+            let message = match value.get_ref() {
+                DeValue::Table(_) | DeValue::Array(_) => format!("unknown section {}", quoted(name.get_ref())),
+                _ => format!("the key {} stands outside of any section", quoted(name.get_ref())),
+            };
+            self.values.unknown(name, message, "", TOP.iter().copied());
         }
         let performance = self.table(self.root, "performance", "[performance.shard]").map(|(table, _)| table);
-        if let Some(table) = performance {
-            for name in table.keys().filter(|name| !["shard", "buffer_pool"].contains(&name.get_ref().as_ref())) {
-                let known = ["shard", "buffer_pool"].iter().copied();
-                self.values.unknown_key(Place::in_file(name.span()), name.get_ref(), "performance", known);
-            }
+        let strangers = performance.into_iter().flat_map(DeTable::keys);
+        for name in strangers.filter(|name| !PERFORMANCE.contains(&name.get_ref().as_ref())) {
+            let message = format!("unknown key {} in [performance]", quoted(name.get_ref()));
+            self.values.unknown(name, message, "performance", PERFORMANCE.iter().copied());
         }
         Document {
             runtime: self.single(Some(self.root), &keys::RUNTIME),
@@ -90,7 +95,7 @@ impl<'t> Reader<'_, '_, 't> {
         let name = section.path.rsplit('.').next().unwrap_or(section.path);
         let found = parent.and_then(|parent| self.table(parent, name, &header(section.path)));
         if let Some((table, _)) = found {
-            self.values.unknown_keys(section, table, &[]);
+            self.values.unknown_keys(section, table, &header(section.path));
         }
         let (table, place) = found.map_or((None, Place::WHOLE_FILE), |(table, place)| (Some(table), place));
         let title = header(section.path);
@@ -101,7 +106,7 @@ impl<'t> Reader<'_, '_, 't> {
         let Some((key, value)) = self.root.get_key_value("listeners") else { return Vec::new() };
         let DeValue::Array(array) = value.get_ref() else {
             let help = Some("write [[listeners]], with two brackets, before each listener".to_owned());
-            self.values.findings.error(Place::in_file(key.span()), "`listeners` is a list of tables", help);
+            self.values.findings.misplaced(Place::in_file(key.span()), "`listeners` is a list of tables", help);
             return Vec::new();
         };
         let mut all = Vec::new();
@@ -109,14 +114,15 @@ impl<'t> Reader<'_, '_, 't> {
             let place = Place::in_file(item.span());
             let Some(table) = item.get_ref().as_table() else {
                 let help = Some("write [[listeners]] before its keys".to_owned());
-                self.values.findings.error(place, "a listener is a table", help);
+                self.values.findings.misplaced(place, "a listener is a table", help);
                 continue;
             };
-            self.values.unknown_keys(&keys::LISTENERS, table, &[]);
             let name = table.get("name").and_then(|name| name.get_ref().as_str());
             let name = name.and_then(|name| interpolate::expand(name, self.values.env).ok());
-            let title =
-                name.as_ref().map_or_else(|| "this listener".to_owned(), |name| format!("the listener `{name}`"));
+            let title = name
+                .as_ref()
+                .map_or_else(|| "this listener".to_owned(), |name| format!("the listener {}", quoted(name)));
+            self.values.unknown_keys(&keys::LISTENERS, table, &title);
             let path = format!("listeners.{}", name.map_or_else(|| index.to_string(), |name| name.into_owned()));
             all.push(self.read(Written { section: &keys::LISTENERS, path, table: Some(table), place, title }));
         }
@@ -133,8 +139,8 @@ impl<'t> Reader<'_, '_, 't> {
         for (name, value) in entries {
             let place = Place::in_file(name.span());
             let Some(table) = value.get_ref().as_table() else {
-                let message = format!("a cluster is a table, and this is {}", value.get_ref().type_str());
-                self.values.findings.error(place, message, Some(help.to_owned()));
+                let message = format!("a cluster is a table, and {} is none", quoted(name.get_ref()));
+                self.values.findings.misplaced(place, message, Some(help.to_owned()));
                 continue;
             };
             let name = name.get_ref().to_string();
@@ -142,8 +148,8 @@ impl<'t> Reader<'_, '_, 't> {
                 self.values.findings.fault(&place, None, fault);
                 continue;
             }
-            self.values.unknown_keys(&keys::CLUSTERS, table, &[]);
-            let (path, title) = (format!("clusters.{name}"), format!("the cluster `{name}`"));
+            let (path, title) = (format!("clusters.{name}"), format!("[clusters.{name}]"));
+            self.values.unknown_keys(&keys::CLUSTERS, table, &title);
             let written = Written { section: &keys::CLUSTERS, path, table: Some(table), place: place.clone(), title };
             all.push(Named { name, place, read: self.read(written) });
         }
@@ -161,7 +167,7 @@ impl<'t> Reader<'_, '_, 't> {
             DeValue::Array(_) => format!("write {header}, with one bracket on each side"),
             _ => format!("write {header} on a line of its own, and its keys below"),
         };
-        self.values.findings.error(place, format!("`{name}` is a section"), Some(help));
+        self.values.findings.misplaced(place, format!("`{name}` is a section"), Some(help));
         None
     }
 

@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::BTreeSet};
 
 use super::source::{Place, Source};
-use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Fault, Severity};
+use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Fault, Severity, is_invisible};
 
 /// Findings kept before they are sorted by place. A file may have millions; the first by place are among these for any
 /// file that a person wrote.
@@ -48,6 +48,11 @@ impl Findings {
         !self.broken_lines.is_empty()
     }
 
+    /// True when the line of this byte of the file is known not to be TOML.
+    pub(crate) fn is_broken_at(&self, offset: usize) -> bool {
+        self.broken_lines.contains(&self.sources[0].line(offset))
+    }
+
     pub(crate) fn syntax_error(&mut self, place: Place, message: String, help: Option<String>) {
         let line = place.range.as_ref().map_or(0, |r| self.sources[0].line(r.start));
         // One slip often makes the parser stumble over the rest of the line again and again.
@@ -58,6 +63,14 @@ impl Findings {
 
     pub(crate) fn error(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
         self.add(Severity::Error, place, message.into(), help);
+    }
+
+    /// An error about the shape of the file. A slip in one header gives what follows another shape, so that such errors
+    /// mean nothing in a file that is broken.
+    pub(crate) fn misplaced(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
+        if !self.is_broken() {
+            self.error(place, message, help);
+        }
     }
 
     pub(crate) fn warning(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
@@ -88,13 +101,15 @@ impl Findings {
         }
     }
 
-    fn keep(&mut self, finding: Finding) {
+    fn keep(&mut self, mut finding: Finding) {
         match finding.severity {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
         }
         // Errors decide: a file with a thousand warnings still shows what it is refused for.
         if self.kept.len() < KEPT_MAX || (finding.severity == Severity::Error && self.kept.len() < 2 * KEPT_MAX) {
+            finding.message = clean(&finding.message);
+            finding.help = finding.help.as_deref().map(clean);
             self.kept.push(finding);
         }
     }
@@ -123,4 +138,14 @@ impl Findings {
             help: finding.help.clone(),
         }
     }
+}
+
+/// Words for people may quote the file, and the file may hold anything of any length.
+fn clean(words: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    let mut out: String = words.chars().take(CHARS_MAX).map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect();
+    if words.chars().nth(CHARS_MAX).is_some() {
+        out.push('…');
+    }
+    out
 }

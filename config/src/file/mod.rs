@@ -78,7 +78,8 @@ pub fn load(path: &Path, env: &dyn Env, overrides: &[Override]) -> Result<Loaded
 pub fn parse(name: &str, text: &str, env: &dyn Env, overrides: &[Override]) -> Result<Loaded, Report> {
     let mut findings = Findings::new(Source::file(name, text));
     let mut provenance = Provenance::new(name);
-    let config = syntax::parse(text, &mut findings).and_then(|root| {
+    let config = syntax::screen(text, &mut findings).and_then(|text| {
+        let root = syntax::tree(&text, &mut findings);
         let document = read(&root, env, overrides, &mut findings, &mut provenance);
         check::check(&document, &mut findings);
         build::config(&document)

@@ -44,8 +44,20 @@ pub(crate) fn resolve(
         return given;
     }
     let paths = paths(names);
+    from_variables(variables, &paths, findings, &mut given);
+    // Later wins: a flag over a variable, the last of two flags over the first.
+    from_flags(flags, &paths, findings, &mut given);
+    given
+}
+
+fn from_variables(
+    variables: Vec<(String, String)>,
+    paths: &[String],
+    findings: &mut Findings,
+    given: &mut BTreeMap<String, Given>,
+) {
     let mut by_variable: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for path in &paths {
+    for path in paths {
         by_variable.entry(variable(path)).or_default().push(path);
     }
     for (name, value) in variables {
@@ -66,6 +78,9 @@ pub(crate) fn resolve(
             None => unknown(findings, source, &name, by_variable.keys().map(String::as_str)),
         }
     }
+}
+
+fn from_flags(flags: &[Override], paths: &[String], findings: &mut Findings, given: &mut BTreeMap<String, Given>) {
     for flag in flags {
         let source = add(findings, flag.origin.clone(), format!("{} {}", flag.origin, flag.value));
         let start = flag.origin.len() + 1;
@@ -77,7 +92,6 @@ pub(crate) fn resolve(
             unknown(findings, source, &flag.path, paths.iter().map(String::as_str));
         }
     }
-    given
 }
 
 fn add(findings: &mut Findings, name: String, text: String) -> usize {

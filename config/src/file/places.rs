@@ -99,13 +99,13 @@ impl Values<'_> {
         input: &Input<'_>,
         table: &DeTable<'_>,
     ) -> Option<Endpoint> {
-        self.unknown_keys(section, table, &[]);
+        self.unknown_keys(section, table, "an endpoint");
         let mut address = None;
         let mut weight = Some(1);
         for key in section.keys {
             let Some(value) = table.get(key.name) else {
                 if matches!(key.default, Default::Required) {
-                    self.missing(input.place.clone(), key, "an endpoint");
+                    self.missing(input.place.clone(), key, "an endpoint", Some(table));
                 }
                 continue;
             };

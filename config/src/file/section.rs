@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use toml::de::DeTable;
+use toml::{
+    Spanned,
+    de::{DeString, DeTable},
+};
 
 use super::{
     overrides::Given,
@@ -101,45 +104,44 @@ impl Values<'_> {
             }
             Default::Absent(_) => None,
             Default::Required => {
-                self.missing(written.place.clone(), key, &written.title);
+                self.missing(written.place.clone(), key, &written.title, written.table);
                 None
             }
         }
     }
 
-    pub(crate) fn missing(&mut self, place: Place, key: &Key, title: &str) {
-        if !self.findings.is_broken() {
+    /// Says so unless the key is there with a slip in its name, which has been reported, or may be in a part of the
+    /// file that could not be read.
+    pub(crate) fn missing(&mut self, place: Place, key: &Key, title: &str, table: Option<&DeTable<'_>>) {
+        let mut names = table.into_iter().flat_map(DeTable::keys);
+        let is_misspelt = names.any(|name| suggest::nearest(name.get_ref(), [key.name]).is_some());
+        if !self.findings.is_broken() && !is_misspelt {
             let help = format!("add `{}`: {}", key.name, key.doc);
             self.findings.error(place, format!("{title} has no `{}`", key.name), Some(help));
         }
     }
 
-    /// Reports what a table has besides the keys of its section and the `tables` below it.
-    pub(crate) fn unknown_keys(&mut self, section: &Section, table: &DeTable<'_>, tables: &[&str]) {
-        for name in table.keys() {
-            if section.key(name.get_ref()).is_none() && !tables.contains(&name.get_ref().as_ref()) {
-                let known = section.keys.iter().map(|key| key.name).chain(tables.iter().copied());
-                self.unknown_key(Place::in_file(name.span()), name.get_ref(), section.path, known);
-            }
+    /// Reports what a table has besides the keys of its section. `title` is what the table is called.
+    pub(crate) fn unknown_keys(&mut self, section: &Section, table: &DeTable<'_>, title: &str) {
+        for name in table.keys().filter(|name| section.key(name.get_ref()).is_none()) {
+            let message = format!("unknown key {} in {title}", quoted(name.get_ref()));
+            self.unknown(name, message, section.path, section.keys.iter().map(|key| key.name));
         }
     }
 
-    pub(crate) fn unknown_key<'a>(
+    /// Reports a name that is none of the `known` ones, with a guess at what was meant.
+    pub(crate) fn unknown<'a>(
         &mut self,
-        place: Place,
-        name: &str,
+        name: &Spanned<DeString<'_>>,
+        message: String,
         path: &str,
         known: impl Iterator<Item = &'a str> + Clone,
     ) {
         let help = self.findings.suggest(|| {
-            let near = suggest::nearest(name, known.clone()).map(|near| format!("did you mean `{near}`?"));
-            near.or_else(|| elsewhere(name, path)).or_else(|| Some(format!("the keys here are {}", list(known))))
+            let near = suggest::nearest(name.get_ref(), known.clone()).map(|near| format!("did you mean `{near}`?"));
+            near.or_else(|| elsewhere(name.get_ref(), path)).or_else(|| Some(format!("known here are {}", list(known))))
         });
-        let message = match path {
-            "" => format!("unknown section {}", quoted(name)),
-            _ => format!("unknown key {} in {}", quoted(name), header(path)),
-        };
-        self.findings.error(place, message, help);
+        self.findings.error(Place::in_file(name.span()), message, help);
     }
 }
 

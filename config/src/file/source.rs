@@ -97,8 +97,8 @@ impl Source {
         Snippet { text: out, start, length: length.min((SNIPPET_CHARS_MAX + 1).saturating_sub(start).max(1)) }
     }
 
-    /// True where the text at `range` is a quoted string that says `value` without escapes, so that bytes of the value are
-    /// bytes of the source one further on.
+    /// True where the text at `range` is a quoted string that says `value` without escapes, so that bytes of the value
+    /// are bytes of the source one further on.
     pub(crate) fn is_quoted_plainly(&self, range: &Range<usize>, value: &str) -> bool {
         let inner = self.text.get(range.start + 1..range.end.saturating_sub(1).max(range.start + 1));
         inner == Some(value)

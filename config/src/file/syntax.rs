@@ -1,5 +1,7 @@
 //! TOML text to a tree with places, with every syntax error and within bounds of depth, time and memory.
 
+use std::borrow::Cow;
+
 use toml::de::DeTable;
 use toml_parser::{ErrorSink, ParseError, Source as Toml, Span, parser::EventReceiver};
 
@@ -11,11 +13,12 @@ use crate::diagnostic::quoted;
 const NESTING_MAX: usize = 16;
 /// Names in one dotted key; the configuration needs 3.
 const DOTTED_NAMES_MAX: usize = 16;
-/// A file with more syntax errors than this is not TOML at all, and building a tree of it would take memory for nothing.
+/// A file with more syntax errors than this is not TOML at all, and a tree of it would take memory for nothing.
 const SYNTAX_ERRORS_MAX: usize = 1000;
 
-/// The tree, as far as it could be read; `None` where that makes no sense.
-pub(crate) fn parse<'t>(text: &'t str, findings: &mut Findings) -> Option<DeTable<'t>> {
+/// Looks the text over before anything is built from it. `None` when building makes no sense; else the text to build
+/// from, in which every byte is where it was.
+pub(crate) fn screen<'t>(text: &'t str, findings: &mut Findings) -> Option<Cow<'t, str>> {
     if let Some(at) = text.find('\0') {
         let message = "the file has NUL bytes, so it is not text".to_owned();
         findings.syntax_error(Place::in_file(at..at + 1), message, None);
@@ -30,55 +33,114 @@ pub(crate) fn parse<'t>(text: &'t str, findings: &mut Findings) -> Option<DeTabl
         }
         return None;
     }
+    Some(without_stops(text, screen.errors, findings))
+}
+
+/// The tree, as far as it can be read.
+pub(crate) fn tree<'t>(text: &'t str, findings: &mut Findings) -> DeTable<'t> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         report(text, error.span(), error.message(), findings);
     }
-    Some(table.into_inner())
+    table.into_inner()
+}
+
+/// The parser goes on after most errors, but stops at a key without a value. Such lines are reported and blanked, so
+/// that what follows is read.
+fn without_stops<'t>(text: &'t str, errors: Vec<ParseError>, findings: &mut Findings) -> Cow<'t, str> {
+    let mut blanked = Cow::Borrowed(text);
+    for error in errors.iter().filter(|error| error.description() == "key with no value") {
+        let Some(at) = error.unexpected().map(|span| span.start()..span.end()) else { continue };
+        let start = text[..at.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[at.start..].find('\n').map_or(text.len(), |newline| at.start + newline);
+        report(text, Some(at), error.description(), findings);
+        blanked.to_mut().replace_range(start..end, &" ".repeat(end - start));
+    }
+    blanked
 }
 
 fn report(text: &str, at: Option<std::ops::Range<usize>>, message: &str, findings: &mut Findings) {
     let end = text.len();
     let at = at.map_or(end..end, |at| at.start.min(end)..at.end.min(end));
+    if findings.is_broken_at(at.start) {
+        // Nothing more is said about this line; looking closer at each of its errors would take time by the square.
+        return;
+    }
     let meant = text.get(at.clone()).unwrap_or_default();
-    let (message, help) = reworded(message, meant);
+    if message.starts_with("duplicate key") {
+        // The first one stands, and the rest of the file keeps its meaning: this is no slip in the syntax.
+        let message = format!("{} is defined twice", quoted(meant));
+        findings.error(Place::in_file(at), message, Some("keep one of the two".to_owned()));
+        return;
+    }
+    let (message, mut help) = reworded(message, meant);
+    if let Some(format) = other_format(text, at.start) {
+        help = Some(format!("this looks like {format}; TOML is written as name = \"web\""));
+    }
     findings.syntax_error(Place::in_file(at), message, help);
+}
+
+/// The format that somebody else's file, or half of it, was written in.
+fn other_format(text: &str, at: usize) -> Option<&'static str> {
+    let before = text.get(..at)?;
+    if before.trim().is_empty() && text.trim_start().starts_with('{') {
+        return Some("JSON");
+    }
+    let line = before.rsplit('\n').next()?.trim();
+    (line.ends_with(':') && !line.contains('=') || line == "-").then_some("YAML")
 }
 
 /// The parser's words are short and made for its authors; the most frequent ones are said again for everybody else.
 fn reworded(message: &str, meant: &str) -> (String, Option<String>) {
-    let help = |text: &str| Some(text.to_owned());
     if message.starts_with("string values must be quoted") {
         let value = meant.trim();
-        let help = if value.contains(['"', '\n']) { None } else { Some(format!("write \"{value}\"")) };
+        if value.is_empty() {
+            return ("a value is missing".to_owned(), Some("write key = value".to_owned()));
+        }
+        let help = match value {
+            "yes" | "on" => return ("a bool is true or false".to_owned(), Some("write true".to_owned())),
+            "no" | "off" => return ("a bool is true or false".to_owned(), Some("write false".to_owned())),
+            _ => (!value.contains(['"', '\n'])).then(|| format!("write \"{value}\"")),
+        };
         return ("text must stand in quotes".to_owned(), help);
-    }
-    if message.starts_with("duplicate key") {
-        return (format!("{} is defined twice", quoted(meant)), help("keep one of the two"));
-    }
-    if message.starts_with("key with no value") {
-        return (format!("{} has no value", quoted(meant)), help("write key = value, or # before a comment"));
-    }
-    if message.starts_with("invalid unquoted key") {
-        return (format!("{} cannot be the name of a key", quoted(meant)), help("quote the name, or remove this"));
     }
     if message.contains("max recursion depth") {
         return (format!("nested deeper than {NESTING_MAX} levels"), None);
     }
-    if message.starts_with("unclosed array") {
-        return ("a list is not closed".to_owned(), help("add the missing ]"));
+    match REWORDED.iter().find(|(start, _, _)| message.starts_with(start)) {
+        Some((_, message, help)) => ((*message).to_owned(), Some((*help).to_owned())),
+        None => (format!("not valid TOML: {message}"), None),
     }
-    if message.starts_with("unclosed inline table") {
-        return ("a table is not closed".to_owned(), help("add the missing }"));
-    }
-    if message.starts_with("unclosed table") {
-        return ("the name of a section is not closed".to_owned(), help("add the missing ]"));
-    }
-    if message.starts_with("unclosed array table") {
-        return ("the name of a section is not closed".to_owned(), help("add the missing ]]"));
-    }
-    (format!("not valid TOML: {message}"), None)
 }
+
+/// How a message of the parser starts, what is said instead, and what helps.
+const REWORDED: [(&str, &str, &str); 13] = [
+    ("missing escaped value", "there is no such escape", "write \\\\ for a backslash, or put the text between '"),
+    ("unquoted keys cannot be empty", "a name is missing before the =", "write key = value"),
+    ("invalid boolean", "a bool is true or false", "write it in small letters"),
+    ("key with no value", "a key has no value", "write key = value, or # before a comment"),
+    ("missing value for key", "a key has no value", "write key = value, or # before a comment"),
+    (
+        "invalid unquoted key",
+        "this cannot be the name of a key",
+        "quote the name, or remove what does not belong to it",
+    ),
+    (
+        "invalid basic string",
+        "a string is not closed, or has an escape that does not exist",
+        "end it with \", and write \\\\ for a backslash",
+    ),
+    ("invalid literal string", "a string is not closed", "end it with '"),
+    (
+        "missing comma between array elements",
+        "a comma is missing in a list, or the ] at its end",
+        "write [first, second]",
+    ),
+    ("unclosed array table", "the name of a section is not closed", "add the missing ]]"),
+    ("unclosed array", "a list is not closed", "add the missing ]"),
+    ("unclosed inline table", "a table is not closed", "add the missing }"),
+    ("unclosed table", "the name of a section is not closed", "add the missing ]"),
+];
 
 /// A first pass over the text that keeps nothing but errors, and few of these.
 #[derive(Default)]

@@ -216,7 +216,11 @@ impl Values<'_> {
             Raw::Integer(n) => {
                 return self.unexpected(key, input, EXPECTED_DURATION, Some(format!("write \"{n}s\" for seconds")));
             }
-            _ => return self.unexpected(key, input, EXPECTED_DURATION, None),
+            other => {
+                let is_off = never && matches!(other, Raw::Bool(false));
+                let help = is_off.then(|| "write \"never\" to switch it off".to_owned());
+                return self.unexpected(key, input, EXPECTED_DURATION, help);
+            }
         };
         if text.text.trim() == "never" {
             if never {

@@ -1,15 +1,15 @@
 //! Buffers of a shard: four classes, taken and returned in a few nanoseconds, their memory given back when idle.
 //!
 //! ```text
-//!   Budget (process) ──lease per chunk──► BufferPool (shard) ──take──► Buffer ──into_raw──► RawBuffer (the kernel's)
-//!                                              ▲                         │ drop                 │ from_raw
-//!                                              └─────────────────────────┴──────────────────────┘
+//!   Budget (process) ──lease per chunk──► BufferPool (shard) ──take──► Buffer
+//!                                              ▲                         │ drop
+//!                                              └─────────────────────────┘
 //! ```
 //!
 //! Invariants:
 //! * A [`Buffer`] is the only way to its bytes, and it goes back to the pool it came from when it is dropped.
-//! * A pool lives as long as any of its buffers, lent ones included: a leaked buffer leaks memory, it is never freed
-//!   under the kernel's hands.
+//! * A pool lives as long as any of its buffers, those lent to a ring included: a leaked buffer leaks memory, it is
+//!   never freed under the kernel's hands.
 //! * The cap of the process is looked at once a chunk, never once a buffer.
 //! * Bytes that nobody has written are zero or what the buffer's last owner left there (in debug builds a poison, so
 //!   that whoever reads them is found out).
@@ -88,26 +88,13 @@ impl Buffer {
         pool::class_of(self.id)
     }
 
-    /// Gives up ownership, so that the memory can be lent to a ring. It stays allocated until
-    /// [`Buffer::from_raw`] takes it back.
-    #[inline]
-    pub fn into_raw(self) -> RawBuffer {
-        let this = std::mem::ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped and not used again, so the count moves out of it exactly once.
-        let pool = unsafe { std::ptr::read(&raw const this.pool) };
-        RawBuffer { ptr: this.ptr, pool: Rc::into_raw(pool), id: this.id, capacity: this.capacity }
-    }
-
-    /// Takes back a buffer that was lent.
-    ///
-    /// # Safety
-    /// Each [`Buffer::into_raw`] is answered by at most one `from_raw`, and nobody, the kernel included, uses the
-    /// memory by way of `raw` any longer.
-    #[inline]
-    pub unsafe fn from_raw(raw: RawBuffer) -> Self {
-        // SAFETY: the pointer came from `Rc::into_raw`, and the caller promises that this count is taken back once.
-        let pool = unsafe { Rc::from_raw(raw.pool) };
-        Self { ptr: raw.ptr, pool, id: raw.id, capacity: raw.capacity }
+    /// Give the pages behind the buffer back to the system; they come again as zeros when somebody writes. For buffers
+    /// that will lie idle.
+    pub fn release_pages(&mut self) {
+        // SAFETY: the range is whole pages of our own private mapping, and the exclusive borrow says that nobody reads
+        // it meanwhile. The kernel writes to buffers only inside our own system calls.
+        let result = unsafe { libc::madvise(self.ptr.as_ptr().cast(), self.capacity(), libc::MADV_DONTNEED) };
+        debug_assert_eq!(result, 0, "the kernel refused to take pages back");
     }
 }
 
@@ -140,31 +127,5 @@ impl Drop for Buffer {
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffer").field("ptr", &self.ptr).field("class", &self.class()).finish_non_exhaustive()
-    }
-}
-
-/// A lent buffer: plain data with a promise attached, see [`Buffer::from_raw`].
-#[derive(Clone, Copy, Debug)]
-pub struct RawBuffer {
-    ptr: NonNull<u8>,
-    pool: *const Inner,
-    id: u32,
-    capacity: u32,
-}
-
-impl RawBuffer {
-    #[inline]
-    pub fn as_ptr(&self) -> *mut u8 {
-        self.ptr.as_ptr()
-    }
-
-    #[inline]
-    pub fn capacity(&self) -> usize {
-        self.capacity as usize
-    }
-
-    #[inline]
-    pub fn class(&self) -> Class {
-        pool::class_of(self.id)
     }
 }

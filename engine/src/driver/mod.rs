@@ -22,6 +22,7 @@ pub(crate) mod addr;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod epoll;
+pub mod sim;
 pub mod uring;
 
 use crate::{buf::Buffer, clock::Timestamp};
@@ -317,6 +318,11 @@ pub trait Driver {
     /// Operations whose last completion is not delivered yet, the driver's own included. A shard ends by cancelling
     /// all of its operations and turning until this is zero.
     fn in_flight(&self) -> usize;
+
+    /// [`Driver::shrink`] may have something to give back, now or later.
+    fn has_leftovers(&self) -> bool {
+        false
+    }
 
     /// Give back memory that a burst has left behind.
     fn shrink(&mut self) {}

@@ -54,8 +54,8 @@ impl Listener {
 
     /// The next connection, or an error that concerns one connection only (it went away before it was accepted).
     ///
-    /// When descriptors or memory run out, or the listener itself is broken, accepting rests for a moment and goes on; nothing spins, nothing is
-    /// reported but the counter.
+    /// When descriptors or memory run out, or the listener itself is broken, accepting rests for a moment and goes on:
+    /// nothing spins, and nothing is reported but the counter.
     pub fn poll_accept(&mut self, context: &Context<'_>) -> Poll<Result<Accepted, Errno>> {
         if let Some(until) = self.resting {
             if self.timer.poll_at(until, context).is_pending() {

@@ -83,8 +83,8 @@ impl Connection {
             Verdict::Waiting => {}
         }
         let (limit, reason) = match state {
-            ConnectionState::Connecting | ConnectionState::Open => (self.timeouts.idle, Reason::IdleTimeout),
-            _ => (self.timeouts.half_close, Reason::HalfCloseTimeout),
+            ConnectionState::Connecting | ConnectionState::Open => (self.timeouts.idle(), Reason::IdleTimeout),
+            _ => (self.timeouts.half_close(), Reason::HalfCloseTimeout),
         };
         let Some(limit) = limit else { return Poll::Pending };
         self.timer.poll_lazily_at(progress + limit, context).map(|()| reason)

@@ -3,5 +3,7 @@
 mod accept;
 mod connection;
 mod relay;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use accept::accept_loop;

@@ -91,27 +91,31 @@ fn the_pool_outlives_its_handles_as_long_as_a_buffer_is_out() {
     let mut buffer = pool.take(Class::Medium).unwrap();
     drop(pool);
     buffer.fill(7);
-    let raw = buffer.into_raw();
     assert_eq!(budget.leased(), CHUNK_BYTES as u64);
-    assert_eq!((raw.capacity(), raw.class()), (32 << 10, Class::Medium));
-    // SAFETY: `raw` is taken back once, and nobody else uses its memory.
-    let buffer = unsafe { Buffer::from_raw(raw) };
+    assert_eq!((buffer.capacity(), buffer.class()), (32 << 10, Class::Medium));
     assert!(buffer.iter().all(|byte| *byte == 7));
     drop(buffer);
     assert_eq!(budget.leased(), 0, "the last buffer took the pool with it");
 }
 
 #[test]
-fn a_lent_buffer_counts_as_leaked_until_it_is_back() {
+fn a_buffer_counts_as_leaked_until_it_is_back() {
     let (pool, _) = pool_of(64 << 20);
     let (other, _) = pool_of(64 << 20);
-    let raw = pool.take(Class::Small).unwrap().into_raw();
+    let buffer = pool.take(Class::Small).unwrap();
     assert_eq!(pool.leaked(), 1);
-    // SAFETY: `raw` is taken back once, and nobody else uses its memory.
-    let buffer = unsafe { Buffer::from_raw(raw) };
     assert!(pool.owns(&buffer) && !other.owns(&buffer));
     drop(buffer);
     assert_eq!(pool.leaked(), 0);
+}
+
+#[test]
+fn released_pages_come_back_as_zeros() {
+    let (pool, _) = pool_of(64 << 20);
+    let mut buffer = pool.take(Class::Small).unwrap();
+    buffer.fill(7);
+    buffer.release_pages();
+    assert!(buffer.iter().all(|byte| *byte == 0));
 }
 
 #[cfg(debug_assertions)]

@@ -4,7 +4,7 @@ use super::rig::{Rig, Ticket};
 use crate::driver::{CloseHow, Desc, Errno, Op, Outcome};
 
 /// The byte at a place of a stream: no two stretches look alike, so that nothing can be lost, doubled or swapped.
-fn byte_at(place: u64) -> u8 {
+pub(super) fn byte_at(place: u64) -> u8 {
     (place.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8
 }
 

@@ -6,11 +6,13 @@
 //!
 //! Nothing here knows how completions are timed: a test says what must come, never when.
 
+mod chaos;
 mod flow;
 mod promises;
 mod rig;
 mod tcp;
 
+pub(crate) use chaos::nothing_breaks_the_rules;
 pub(crate) use promises::{
     a_blocked_send_can_be_cancelled, a_connect_can_be_cancelled, accepts_wait_side_by_side, an_accept_can_be_cancelled,
     cancelling_what_is_over_does_nothing, many_connections_at_once, operations_on_unix_sockets,
@@ -39,7 +41,7 @@ macro_rules! contract_tests {
             connecting_to_nobody_is_refused accepts_wait_side_by_side an_accept_can_be_cancelled
             a_connect_can_be_cancelled a_blocked_send_can_be_cancelled cancelling_what_is_over_does_nothing
             many_connections_at_once the_wake_descriptor_is_reported_every_time running_out_of_buffers_is_survived
-            time_passes_in_turns);
+            time_passes_in_turns nothing_breaks_the_rules);
     };
     (@each $setup:expr, $($promise:ident)*) => {
         $(

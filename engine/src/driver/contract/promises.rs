@@ -130,7 +130,7 @@ pub(crate) fn cancelling_what_is_over_does_nothing(setup: &Setup) {
 }
 
 pub(crate) fn many_connections_at_once(setup: &Setup) {
-    setup.each(|rig| {
+    setup.few(|rig| {
         let (listener, address) = rig.listen();
         let (mut sources, mut sinks) = (Vec::new(), Vec::new());
         for _ in 0..25 {

@@ -37,6 +37,12 @@ pub(super) struct BufRing {
     idle_ids: Vec<u16>,
     /// How many to lend; grows up to the size of the ring.
     target: u16,
+    /// Buffers taken since the last [`BufRing::rest`].
+    taken: u32,
+    /// The lent buffers have given their pages back, and none has been used since.
+    resting: bool,
+    /// The kernel found the ring empty in this turn.
+    dry: bool,
 }
 
 impl BufRing {
@@ -61,6 +67,9 @@ impl BufRing {
             lent_count: 0,
             idle_ids: (0..size).rev().collect(),
             target: LENT_AT_FIRST.min(size),
+            taken: 0,
+            resting: true,
+            dry: false,
         };
         // SAFETY: the memory is page aligned, as long as said, and lives until `unregister` or the ring's end: the
         // lane drops its ring before this.
@@ -83,20 +92,49 @@ impl BufRing {
         debug_assert!(buffer.is_some(), "the kernel named buffer {id}, which it does not hold");
         if buffer.is_some() {
             self.lent_count -= 1;
+            self.taken += 1;
             self.idle_ids.push(id);
             self.refill();
         }
         buffer
     }
 
-    /// The kernel found no buffer: lend more from now on.
+    /// The kernel found no buffer: lend more from the next turn on.
     pub(super) fn ran_dry(&mut self) {
-        self.target = self.target.saturating_mul(2).min(self.mask + 1);
+        self.dry = true;
+    }
+
+    /// At the start of a turn: lend what has come back to the pool, and twice as much if that was not enough.
+    pub(super) fn start_turn(&mut self) {
+        if std::mem::take(&mut self.dry) {
+            self.target = self.target.saturating_mul(2).min(self.mask + 1);
+        }
         self.refill();
     }
 
+    /// [`BufRing::rest`] has something to do, at once or after a quiet while.
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.lent_count > LENT_AT_FIRST && (!self.resting || self.taken > 0)
+    }
+
+    /// To be called now and then. A ring that has grown in a burst and is hardly used any more gives the memory of its
+    /// buffers back; the buffers stay lent.
+    pub(super) fn rest(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        if taken > 0 {
+            self.resting = false;
+        }
+        if taken < u32::from(self.target) {
+            self.target = (self.target / 2).max(LENT_AT_FIRST.min(self.mask + 1));
+        }
+        if taken < u32::from(LENT_AT_FIRST) && self.lent_count > LENT_AT_FIRST && !self.resting {
+            self.lent.iter_mut().flatten().for_each(Buffer::release_pages);
+            self.resting = true;
+        }
+    }
+
     /// Lend until the target is reached or the pool refuses.
-    pub(super) fn refill(&mut self) {
+    fn refill(&mut self) {
         if self.lent_count >= self.target {
             return;
         }
@@ -113,7 +151,9 @@ impl BufRing {
     fn push(&mut self, id: u16, mut buffer: Buffer) {
         let slot = usize::from(self.tail & self.mask);
         // SAFETY: the index is masked to the ring's size.
-        let entry = unsafe { self.entries.add(slot).as_mut() };
+        let mut entry = unsafe { self.entries.add(slot) };
+        // SAFETY: the entry is initialised (zeroed at first) and ours until the tail covers it.
+        let entry = unsafe { entry.as_mut() };
         // The fields are set one by one: the first entry's spare bytes are the ring's tail.
         entry.set_addr(buffer.as_mut_ptr() as u64);
         entry.set_len(buffer.len() as u32);

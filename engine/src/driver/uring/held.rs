@@ -21,7 +21,7 @@ pub(super) enum What {
     /// The socket exists; connecting may fail, then it is closed.
     Connect {
         desc: Desc,
-        _addr: Box<AddrBuf>,
+        addr: Box<AddrBuf>,
     },
     Send {
         buffer: Buffer,
@@ -40,6 +40,7 @@ pub(super) enum What {
 /// All of them, and the address buffers waiting for their next use.
 pub(super) struct HeldTable {
     table: Slab<Held>,
+    #[expect(clippy::vec_box, reason = "the kernel has pointers to what is in the boxes")]
     spare_addrs: Vec<Box<AddrBuf>>,
 }
 

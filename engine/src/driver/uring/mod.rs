@@ -301,10 +301,11 @@ impl UringDriver {
             Ok(opened) => opened,
             Err(errno) => return self.fail(key, errno),
         };
-        let addr = Box::new(addr);
-        let (addr_ptr, addr_len) = (addr.as_ptr(), addr.len());
+        let mut kept = self.held.take_addr();
+        *kept = addr;
+        let (addr_ptr, addr_len) = (kept.as_ptr(), kept.len());
         let lane = desc.lane();
-        let data = self.hold(lane, key, What::Connect { desc, _addr: addr });
+        let data = self.hold(lane, key, What::Connect { desc, addr: kept });
         let entry = on!(desc, |fd| opcode::Connect::new(fd, addr_ptr, addr_len).build());
         self.push(lane, &entry.user_data(data));
         Token(data)
@@ -537,8 +538,12 @@ impl UringDriver {
                 }
                 Outcome::Failed(errno)
             }
-            (What::Connect { desc, .. }, None) => Outcome::Connected(desc),
-            (What::Connect { desc, .. }, Some(errno)) => {
+            (What::Connect { desc, addr }, None) => {
+                self.held.give_addr(addr);
+                Outcome::Connected(desc)
+            }
+            (What::Connect { desc, addr }, Some(errno)) => {
+                self.held.give_addr(addr);
                 self.close(OpKey::INTERNAL, desc, CloseHow::Graceful);
                 Outcome::Failed(errno)
             }
@@ -640,7 +645,7 @@ impl Driver for UringDriver {
 
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<Turn> {
         for lane in &mut self.lanes {
-            lane.bufs.refill();
+            lane.bufs.start_turn();
         }
         let mut count = 0;
         for number in 1..self.lanes.len() {
@@ -669,8 +674,15 @@ impl Driver for UringDriver {
         self.held.len() + self.receives + self.ready.len()
     }
 
+    fn has_leftovers(&self) -> bool {
+        self.lanes.iter().any(|l| l.bufs.has_leftovers())
+    }
+
     fn shrink(&mut self) {
         self.held.shrink();
+        for lane in &mut self.lanes {
+            lane.bufs.rest();
+        }
         if self.ready.is_empty() {
             self.ready = Vec::new();
             self.scratch = Vec::new();
