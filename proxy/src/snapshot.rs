@@ -19,8 +19,8 @@ pub struct Snapshot {
     pub clusters: Vec<Arc<Cluster>>,
 }
 
-/// A listening socket, known by its address and options. Equal in two snapshots exactly when the shard keeps the
-/// socket.
+/// A listening socket, known by its listener, address and options. Equal in two snapshots exactly when the shard keeps
+/// the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BindId(pub u32);
 

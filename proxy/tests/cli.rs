@@ -51,7 +51,7 @@ fn check_tells_a_good_file_from_a_broken_one() {
     for arguments in [&["check", "-c", &good][..], &["-t", "-c", &good], &["--check", "-c", &good]] {
         let output = run(arguments);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
-        assert!(stdout(&output).contains("good.toml: ok (1 listeners, 1 clusters)"), "{}", stdout(&output));
+        assert!(stdout(&output).contains("good.toml: ok (1 listener, 1 cluster)"), "{}", stdout(&output));
     }
     for arguments in [&["check", "-c", &broken][..], &["-t", "-c", &broken], &["run", "-c", &broken]] {
         let output = run(arguments);
@@ -93,7 +93,12 @@ fn the_effective_configuration_reads_back() {
     assert!(stdout(&shown).contains("level = \"debug\""), "{}", stdout(&shown));
     let again = scratch.write("again.toml", &stdout(&shown));
     assert_eq!(code(&run(&["check", "-c", &again])), 0);
+    assert!(!stdout(&shown).contains("# default"), "{}", stdout(&shown));
+    let origins = run(&["config", "show", "--provenance", "-c", &good, "--log-level", "debug"]);
+    assert!(stdout(&origins).contains("# flag --log-level"), "{}", stdout(&origins));
     let dumped = run(&["-T", "-c", &good]);
+    let again = scratch.write("dumped.toml", &stdout(&dumped));
+    assert_eq!(code(&run(&["check", "-c", &again])), 0);
     assert!(stdout(&dumped).contains("connect_timeout"), "{}", stdout(&dumped));
 }
 

@@ -309,6 +309,35 @@ fn changed_socket_options_take_the_port_over_from_ourselves() {
     }
 }
 
+/// The same addresses under another name and in front of another cluster: nothing may go to the old one any more.
+#[test]
+fn a_renamed_listener_serves_its_new_cluster_on_the_old_addresses() {
+    use std::os::unix::net::UnixStream;
+    let scratch = Scratch::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = scratch.path("web.sock");
+    let binds = format!("bind = [\"{port}\", \"unix:{}\"]", path.display());
+    // Nobody listens at the first cluster's endpoint.
+    let first = config("BIND", "127.0.0.1:1").replace("bind = \"BIND\"", &binds);
+    let file = scratch.write("b.toml", &first);
+    let mut proxy = Proxy::start(&["-c", &file], &[]);
+    let renamed =
+        first.replace("\"web\"", "\"site\"").replace("app", "other").replace("127.0.0.1:1\"", &(echo() + "\""));
+    fs::write(&file, renamed).unwrap();
+    let reloaded = run(&["reload", "--admin", &proxy.admin()]);
+    assert_eq!(code(&reloaded), 0, "{}", stderr(&reloaded));
+    round_trip(&mut TcpStream::connect(port).unwrap(), b"by tcp");
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"hello").unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).unwrap();
+    drop(stream);
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(!exists(&path));
+}
+
 #[test]
 fn logs_are_json_when_asked() {
     let arguments = ["--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "--admin", "127.0.0.1:0", "--cores", "0"];

@@ -47,19 +47,18 @@ fn as_text(name: &str, outcome: &Result<Loaded, Report>, failed: bool) -> Result
     let mut err = std::io::stderr().lock();
     // Nobody may be there to read it; the exit code says the same.
     match outcome {
-        Err(report) => {
-            let _ = write!(err, "{report}");
-        }
+        Err(report) => drop(write!(err, "{report}")),
         Ok(loaded) => {
-            for warning in &loaded.warnings {
-                let _ = writeln!(err, "{warning}\n");
-            }
+            drop(err);
+            warn(loaded);
+            let config = &loaded.config;
+            let count = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
+            let what = [count(config.listeners.len(), "listener"), count(config.clusters.len(), "cluster")].join(", ");
             if failed {
-                let _ = writeln!(err, "{name}: refused, because warnings count as errors here");
-                return Ok(());
+                drop(writeln!(std::io::stderr(), "{name}: refused, because warnings count as errors here"));
+            } else {
+                super::print(&format!("{name}: ok ({what})\n"))?;
             }
-            let (listeners, clusters) = (loaded.config.listeners.len(), loaded.config.clusters.len());
-            super::print(&format!("{name}: ok ({listeners} listeners, {clusters} clusters)\n"))?;
         }
     }
     Ok(())
@@ -85,23 +84,41 @@ fn diagnostic(from: &Diagnostic) -> Value {
     })
 }
 
-/// Tests and prints the configuration, as `nginx -T` does.
+/// Tests and prints the configuration, as `nginx -T` does. Standard output holds nothing but TOML.
 pub(super) fn dump(args: &RunArgs, env: &Environment) -> Result<(), Failure> {
-    check(args, env, Format::Text, Strictness::Errors)?;
-    show(args, env, true)
+    let loaded = load(args, env)?;
+    warn(&loaded);
+    super::print(&effective::render(&loaded))
 }
 
 pub(super) fn show(args: &RunArgs, env: &Environment, provenance: bool) -> Result<(), Failure> {
-    let loaded = chosen(args, env)?.load().map_err(|report| Failure::config(report.to_string()))?;
-    let mut text = effective::render(&loaded);
-    if provenance {
-        text += &origins(&loaded);
-    }
-    super::print(&text)
+    let text = effective::render(&load(args, env)?);
+    if provenance { super::print(&text) } else { super::print(&without_origins(&text)) }
 }
 
-fn origins(loaded: &Loaded) -> String {
-    loaded.provenance.iter().map(|(path, origin)| format!("# {path}: {origin}\n")).collect()
+fn load(args: &RunArgs, env: &Environment) -> Result<Loaded, Failure> {
+    chosen(args, env)?.load().map_err(|report| Failure::config(report.to_string()))
+}
+
+fn warn(loaded: &Loaded) {
+    let mut err = std::io::stderr().lock();
+    for warning in &loaded.warnings {
+        // Nobody may be there to read it.
+        let _ = writeln!(err, "{warning}\n");
+    }
+}
+
+/// The same text without the comment at the end of a line that says where its value comes from.
+fn without_origins(text: &str) -> String {
+    let is_origin = |comment: &str| {
+        comment == "default" || ["file:", "env ", "flag "].iter().any(|start| comment.starts_with(start))
+    };
+    let line = |line: &str| match line.rsplit_once(" # ") {
+        // Inside a string a comment cannot be the end of the line: a quote follows.
+        Some((value, comment)) if is_origin(comment) && !comment.contains('"') => format!("{}\n", value.trim_end()),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 fn chosen(args: &RunArgs, env: &Environment) -> Result<Chosen, Failure> {
@@ -109,4 +126,16 @@ fn chosen(args: &RunArgs, env: &Environment) -> Result<Chosen, Failure> {
     let origin =
         origin.ok_or_else(|| Failure::usage("no configuration is named: give --config FILE, or set BALANCE_CONFIG"))?;
     Ok(Chosen { origin, overrides: args.overrides(env) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_origins_are_cut_off() {
+        let text = "# The file # default x\na = 1      # default\nb = [\n  \"x # default\",\n]  # file:9\nc = \"y # z\"  # env A\n";
+        let cut = "# The file # default x\na = 1\nb = [\n  \"x # default\",\n]\nc = \"y # z\"\n";
+        assert_eq!(without_origins(text), cut);
+    }
 }

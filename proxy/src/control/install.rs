@@ -99,7 +99,9 @@ impl Installer {
         let opened = listen::open_missing(&plans, &self.bound, fleet.len()).await.map_err(Refusal::Bind)?;
         refuse_stalled(fleet).await?;
 
-        let (bound, sockets) = split_by_shard(opened, fleet.len());
+        let (mut bound, sockets) = split_by_shard(opened, fleet.len());
+        // The last thing that can fail, and hardly ever: the file to rename was made in that directory just now.
+        bound.iter_mut().try_for_each(Bound::publish).map_err(Refusal::Bind)?;
         let lagging = fleet.apply(&snapshot, sockets).await;
         let fresh = addresses(&bound);
         self.commit(ids, bound, snapshot.clone());
@@ -121,7 +123,7 @@ impl Installer {
         self.retired.extend(self.current.replace(snapshot));
     }
 
-    /// By the snapshot's names and in its order: a socket may have passed from one listener to another.
+    /// In the snapshot's order.
     fn listening(&self, snapshot: &Snapshot) -> Vec<(Arc<str>, Address)> {
         let addresses: HashMap<BindId, &Address> = self.bound.iter().map(|b| (b.id, &b.address)).collect();
         let binds = snapshot.listeners.iter().flat_map(|l| l.binds.iter().map(|b| (&l.name, b.id)));

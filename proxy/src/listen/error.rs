@@ -15,12 +15,12 @@ pub(crate) struct BindError {
 
 impl BindError {
     pub(super) fn new(plan: &BindPlan, error: io::Error) -> Self {
-        Self {
-            listener: plan.listener.clone(),
-            address: plan.address.clone(),
-            hint: hint(&plan.address, &error),
-            reason: error.to_string(),
-        }
+        Self::at(&plan.listener, &plan.address, error)
+    }
+
+    pub(super) fn at(listener: &Arc<str>, address: &Address, error: io::Error) -> Self {
+        let hint = hint(address, &error);
+        Self { listener: listener.clone(), address: address.clone(), hint, reason: error.to_string() }
     }
 
     pub(super) fn repeated(plan: &BindPlan, first: &str) -> Self {

@@ -28,7 +28,18 @@ pub(crate) struct Bound {
     /// What is really listened on: a port 0 of the plan is a number here.
     pub(crate) address: Address,
     /// Holds the file of a unix socket; dropping it removes the file.
-    _path: Option<SocketPath>,
+    path: Option<SocketPath>,
+}
+
+impl Bound {
+    /// From now on clients reach this socket, where it replaces one of ours at the same path.
+    ///
+    /// # Errors
+    /// The file cannot be renamed.
+    pub(crate) fn publish(&mut self) -> Result<(), BindError> {
+        let published = self.path.as_mut().map_or(Ok(()), SocketPath::publish);
+        published.map_err(|e| BindError::at(&self.listener, &self.address, e))
+    }
 }
 
 /// A fresh socket on its way to the shards.
@@ -58,28 +69,31 @@ pub(crate) async fn open_missing(
             continue;
         }
         let ours = serving.iter().chain(opened.iter().map(|o| &o.bound)).map(|b| &b.address);
-        let shares_port = ours.into_iter().any(|a| same_port(a, &plan.address));
-        opened.push(open(plan, shares_port, shards).await?);
+        let replaces = ours.into_iter().any(|a| overlaps(a, &plan.address));
+        opened.push(open(plan, replaces, shards).await?);
     }
     Ok(opened)
 }
 
-async fn open(plan: &BindPlan, shares_port: bool, shards: usize) -> Result<Opened, BindError> {
+/// `replaces`: a socket of ours is in the way, and is allowed to be.
+async fn open(plan: &BindPlan, replaces: bool, shards: usize) -> Result<Opened, BindError> {
     let fail = |e| BindError::new(plan, e);
     let (address, path, descriptors) = match &plan.address {
         Address::Ip(wanted) => {
-            if !shares_port && wanted.port() != 0 {
+            if !replaces && wanted.port() != 0 {
                 tcp::refuse_foreign(plan, *wanted).await.map_err(fail)?;
             }
             let (address, sockets) = tcp::open(plan, *wanted, shards).map_err(fail)?;
             (Address::Ip(address), None, sockets)
         }
         Address::Unix(wanted) => {
-            let (socket, path) = unix::bind(wanted, None, plan.backlog).map_err(fail)?;
+            let bound =
+                if replaces { unix::stage(wanted, plan.backlog) } else { unix::bind(wanted, None, plan.backlog) };
+            let (socket, path) = bound.map_err(fail)?;
             (plan.address.clone(), Some(path), unix::share(socket, shards).map_err(fail)?)
         }
     };
-    let bound = Bound { id: plan.id, listener: plan.listener.clone(), address, _path: path };
+    let bound = Bound { id: plan.id, listener: plan.listener.clone(), address, path };
     Ok(Opened { bound, descriptors })
 }
 
@@ -98,10 +112,11 @@ fn refuse_repeats(plans: &[BindPlan]) -> Result<(), BindError> {
 
 /// Whether our own socket at `ours` would make the kernel refuse `wanted` without SO_REUSEPORT. The wildcard address,
 /// mapped addresses and dual-stack sockets make an exact answer long; being on the same port is enough to skip a check
-/// that is about other processes, which our own socket kept off that port already.
-fn same_port(ours: &Address, wanted: &Address) -> bool {
+/// that is about other processes, which our own socket kept off that port already. Of a unix socket the path says it.
+fn overlaps(ours: &Address, wanted: &Address) -> bool {
     match (ours, wanted) {
         (Address::Ip(a), Address::Ip(b)) => a.port() == b.port(),
+        (Address::Unix(a), Address::Unix(b)) => a == b,
         _ => false,
     }
 }

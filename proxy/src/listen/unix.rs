@@ -13,13 +13,25 @@ use std::{
 /// The file of a socket of ours. Dropping it removes the file, unless another socket has taken the name meanwhile.
 #[derive(Debug)]
 pub(crate) struct SocketPath {
+    /// Where the file is now.
     path: PathBuf,
+    /// Where it goes once it may replace the one that is there.
+    destination: Option<PathBuf>,
     device_and_inode: (u64, u64),
 }
 
 impl SocketPath {
     fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), device_and_inode: identity(path)? })
+        Ok(Self { path: path.to_owned(), destination: None, device_and_inode: identity(path)? })
+    }
+
+    /// Moves the file to its destination. A client finds the old socket or the new one, never none.
+    pub(super) fn publish(&mut self) -> io::Result<()> {
+        if let Some(destination) = self.destination.take() {
+            fs::rename(&self.path, &destination)?;
+            self.path = destination;
+        }
+        Ok(())
     }
 }
 
@@ -46,6 +58,15 @@ pub(crate) fn bind(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<(
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok((socket, file))
+}
+
+/// Listens beside `path`, where a socket of ours serves, to take its place when [`SocketPath::publish`] is called.
+pub(super) fn stage(path: &Path, backlog: u32) -> io::Result<(Socket, SocketPath)> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let (socket, mut file) = bind(Path::new(&beside), None, backlog)?;
+    file.destination = Some(path.to_owned());
     Ok((socket, file))
 }
 

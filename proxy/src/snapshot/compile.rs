@@ -49,34 +49,38 @@ impl<K: Eq + Hash> Table<K> {
     }
 }
 
-/// What makes two sockets the same one.
+/// What makes two sockets the same one. The listener is part of it: a shard accepts for the listener that a socket came
+/// with, so an address that passes to another listener comes with another socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum BindKey {
     Tcp {
+        listener: String,
         address: SocketAddr,
-        /// Port 0 asks for a port of one's own: listener and position tell such requests apart.
-        own: Option<(String, usize)>,
+        /// Port 0 asks for a port of one's own: the position tells such requests apart.
+        position: Option<usize>,
         nodelay: bool,
         keepalive: Option<std::time::Duration>,
         backlog: u32,
         ipv6_only: bool,
     },
-    /// TCP options mean nothing here, and a path cannot be bound twice while the old socket serves.
-    Unix(PathBuf),
+    /// TCP options mean nothing here.
+    Unix { listener: String, path: PathBuf, backlog: u32 },
 }
 
 type EndpointKey = (String, Address);
 
 impl BindKey {
     fn new(listener: &model::Listener, index: usize) -> Self {
+        let (name, backlog) = (listener.name.clone(), listener.backlog);
         match &listener.bind[index] {
-            Address::Unix(path) => Self::Unix(path.clone()),
+            Address::Unix(path) => Self::Unix { listener: name, path: path.clone(), backlog },
             Address::Ip(address) => Self::Tcp {
+                listener: name,
                 address: *address,
-                own: (address.port() == 0).then(|| (listener.name.clone(), index)),
+                position: (address.port() == 0).then_some(index),
                 nodelay: listener.socket.nodelay,
                 keepalive: listener.socket.keepalive,
-                backlog: listener.backlog,
+                backlog,
                 ipv6_only: listener.ipv6_only && address.is_ipv6(),
             },
         }
@@ -278,6 +282,17 @@ mod tests {
         let mut options = two();
         options.listeners[0].socket.nodelay = !options.listeners[0].socket.nodelay;
         assert_ne!(id(&first), id(&compile(&options, Some(&second), &mut ids)));
+    }
+
+    #[test]
+    fn an_address_that_passes_to_another_listener_is_another_socket() {
+        let mut ids = Ids::default();
+        let first = compile(&two(), None, &mut ids);
+        let mut renamed = two();
+        renamed.listeners[0].name = "site".to_owned();
+        let second = compile(&renamed, Some(&first), &mut ids);
+        assert_ne!(first.listeners[0].binds[0].id, second.listeners[0].binds[0].id);
+        assert_eq!(first.listeners[1].binds[0].id, second.listeners[1].binds[0].id);
     }
 
     #[test]
