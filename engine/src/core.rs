@@ -5,7 +5,7 @@ use crate::{
     clock::{Clock, Timestamp},
     driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Errno, Op, OpKey, Token, Wait},
     executor::{Admission, Ending, Executor, Limits, Refused, SAMPLE_EVERY, TaskFuture, TaskId},
-    ops::{Followup, Ops},
+    ops::{Followup, Ops, Reading},
     pipe::{Pipe, PipePool, PipeSizes},
     slab::Key,
     stats::{EngineStats, LoopStats},
@@ -190,6 +190,13 @@ impl Handle {
         key
     }
 
+    /// Submit an operation of several completions.
+    pub(crate) fn submit_series(&self, op: Op) -> Key {
+        let key = self.0.ops.borrow_mut().series();
+        self.submit_as(key, op);
+        key
+    }
+
     /// Submit an operation that nobody waits for.
     pub(crate) fn submit_orphan(&self, op: Op) {
         let key = self.0.ops.borrow_mut().orphan();
@@ -220,7 +227,7 @@ impl Handle {
     pub(crate) fn follow(&self, followup: Followup) {
         match followup {
             Followup::Nothing => {}
-            Followup::Rearm(key, desc) => self.submit_as(key, Op::Recv { desc }),
+            Followup::Rearm(key, Reading { desc, bulk }) => self.submit_as(key, Op::Recv { desc, bulk }),
             Followup::CloseStray(desc) => self.close(desc, CloseHow::Reset),
             Followup::Cancel(token) => self.cancel(token),
             Followup::Starve(key) => {
@@ -326,9 +333,9 @@ impl Core {
         }
         while buffers > 0 {
             let Some(key) = self.starved.borrow_mut().pop_front() else { break };
-            let desc = self.ops.borrow_mut().unstarve(key);
-            if let Some(desc) = desc {
-                Handle(Rc::clone(self)).submit_as(key, Op::Recv { desc });
+            let reading = self.ops.borrow_mut().unstarve(key);
+            if let Some(Reading { desc, bulk }) = reading {
+                Handle(Rc::clone(self)).submit_as(key, Op::Recv { desc, bulk });
                 buffers -= 1;
             }
         }

@@ -17,7 +17,7 @@ pub mod command;
 mod control;
 mod demo;
 mod exit;
-mod l4;
+pub mod l4;
 pub mod link;
 mod listen;
 mod logging;

@@ -8,6 +8,7 @@ mod compile;
 
 pub(crate) use compile::{BindPlan, Ids, bind_plans, compile};
 
+use crate::l4::LadderSettings;
 use balance_config::model::{Address, Policy, SocketOptions};
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +36,7 @@ pub struct Listener {
     pub cluster: Arc<Cluster>,
     pub idle_timeout: Option<Duration>,
     pub half_close_timeout: Option<Duration>,
+    pub ladder: LadderSettings,
 }
 
 #[derive(Clone, Debug)]

@@ -244,7 +244,9 @@ impl State {
         let cluster = clusters.get(&listener.cluster.name).cloned();
         let cluster = cluster.unwrap_or_else(|| Rc::new(ClusterState::new(&listener.cluster, Vec::new())));
         let settings = Timeouts::new(listener.idle_timeout, listener.half_close_timeout);
+        let ladder = Rc::new(listener.ladder);
         if let Some(known) = self.listeners.borrow().get(&listener.name) {
+            known.ladder.replace(ladder);
             known.settings.set(settings);
             known.cluster.replace(cluster);
             return Rc::clone(known);
@@ -256,7 +258,7 @@ impl State {
             bytes_up: Cell::new(0),
             bytes_down: Cell::new(0),
             settings: Cell::new(settings),
-            ladder: RefCell::new(Rc::new(LadderSettings::default())),
+            ladder: RefCell::new(ladder),
             cluster: RefCell::new(cluster),
         })
     }

@@ -65,7 +65,7 @@ impl Socket {
 
     fn arm(&mut self) -> Key {
         let key = self.handle.0.ops.borrow_mut().stream(self.desc);
-        self.handle.submit_as(key, Op::Recv { desc: self.desc });
+        self.handle.submit_as(key, Op::Recv { desc: self.desc, bulk: false });
         self.recv = Some(key);
         key
     }
@@ -89,6 +89,18 @@ impl Socket {
         let Some(key) = self.recv else { return };
         let followup = self.handle.0.ops.borrow_mut().resume(key);
         self.handle.follow(followup);
+    }
+
+    /// Receive into larger buffers, several at once where the driver can, or go back to small ones. For a stream under
+    /// way this takes effect when what is in flight has come.
+    pub fn set_bulk_recv(&mut self, bulk: bool) {
+        let key = match self.recv {
+            Some(key) => key,
+            None => self.arm(),
+        };
+        self.handle.0.ops.borrow_mut().set_bulk(key, bulk);
+        self.pause_recv();
+        self.resume_recv();
     }
 
     /// The receive was paused, has come to rest, and everything that came was read: from here on the socket may be read

@@ -11,5 +11,5 @@ mod tally;
 mod tests;
 
 pub(crate) use accept::accept_loop;
-pub(crate) use ladder::LadderSettings;
+pub use ladder::{Forward, LadderSettings};
 pub(crate) use tally::Tally;

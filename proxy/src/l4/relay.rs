@@ -1,7 +1,7 @@
 //! Moving bytes between two sockets, both ways at once, until both directions have ended.
 
 use super::{
-    direction::{Direction, Phase, Progress},
+    direction::{Direction, Ends, Phase, Progress},
     ladder::LadderSettings,
     tally::Tally,
 };
@@ -45,8 +45,10 @@ impl Relay {
         context: &mut Context<'_>,
     ) -> Verdict {
         loop {
-            let up = self.up.step(downstream, upstream, settings, &mut moved.up, context);
-            let down = self.down.step(upstream, downstream, settings, &mut moved.down, context);
+            let (source, sink, tally) = (&mut *downstream, &mut *upstream, &mut moved.up);
+            let up = self.up.step(Ends { source, sink, settings, tally, context });
+            let (source, sink, tally) = (&mut *upstream, &mut *downstream, &mut moved.down);
+            let down = self.down.step(Ends { source, sink, settings, tally, context });
             match (up, down) {
                 (Progress::SourceReset, _) => return Verdict::Over(Reason::DownstreamReset),
                 (_, Progress::SourceReset) => return Verdict::Over(Reason::UpstreamReset),

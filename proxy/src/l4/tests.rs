@@ -1,7 +1,9 @@
-//! What the data path costs in allocations, on a real ring and real sockets, one shard on the test's own thread.
+//! The data path on real sockets, one shard on the test's own thread: what it costs in allocations, and that no rung of
+//! the ladder loses, repeats or reorders a byte.
 
-use super::accept_loop;
+use super::{Forward, LadderSettings, accept_loop};
 use crate::{
+    report::RungKind,
     snapshot::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot},
     state::State,
 };
@@ -10,9 +12,10 @@ use balance_engine::{
     Handle, Received,
     buf::{Budget, BufferPool, Class, Sizes},
     clock::Clock,
-    driver::{StreamOptions, Target, uring},
+    driver::{Driver, StreamOptions, Target, epoll::EpollDriver, uring},
     executor::{Admission, Limits},
     net::{self, Socket, connect},
+    rng::Rng,
     shard,
     testing::{CountingAllocator, allocations},
 };
@@ -34,7 +37,7 @@ fn handle() -> Handle {
     Handle::new(Box::new(driver), pool, Limits::default(), Duration::from_secs(10))
 }
 
-fn snapshot(endpoint: SocketAddr) -> Arc<Snapshot> {
+fn snapshot(endpoint: SocketAddr, ladder: LadderSettings) -> Arc<Snapshot> {
     let socket = SocketOptions { nodelay: true, keepalive: Some(Duration::from_secs(60)) };
     let endpoint = Arc::new(Endpoint { id: EndpointId(1), address: Address::Ip(endpoint), weight: 1 });
     let cluster = Arc::new(Cluster {
@@ -53,6 +56,7 @@ fn snapshot(endpoint: SocketAddr) -> Arc<Snapshot> {
         cluster: Arc::clone(&cluster),
         idle_timeout: Some(Duration::from_secs(60)),
         half_close_timeout: Some(Duration::from_secs(60)),
+        ladder,
     });
     Arc::new(Snapshot { version: 1, listeners: vec![listener], clusters: vec![cluster] })
 }
@@ -63,7 +67,7 @@ fn listening() -> (SocketAddr, OwnedFd) {
 }
 
 /// An echo backend and the proxy before it, on one shard.
-fn world(handle: &Handle) -> (Rc<State>, SocketAddr) {
+fn world(handle: &Handle, ladder: LadderSettings) -> (Rc<State>, SocketAddr) {
     let (backend, backend_fd) = listening();
     let mut listener = net::Listener::new(handle, backend_fd).expect("adopted");
     let spawner = handle.clone();
@@ -74,7 +78,7 @@ fn world(handle: &Handle) -> (Rc<State>, SocketAddr) {
     };
     let _admitted = handle.spawn(Admission::Always, serve);
     let state = State::new(handle.clone(), 0, 0, 1);
-    state.adopt(snapshot(backend));
+    state.adopt(snapshot(backend, ladder));
     let (front, front_fd) = listening();
     let listener = net::Listener::new(handle, front_fd).expect("adopted");
     let named = state.listener_named("l").expect("in the snapshot");
@@ -109,7 +113,7 @@ async fn open(handle: &Handle, front: SocketAddr) -> Socket {
 #[test]
 fn a_forwarded_chunk_allocates_nothing() {
     let handle = handle();
-    let (_state, front) = world(&handle);
+    let (_state, front) = world(&handle, LadderSettings::default());
     let inner = handle.clone();
     let spent = shard::block_on(&handle, async move {
         let mut socket = open(&inner, front).await;
@@ -134,7 +138,7 @@ fn a_connection_costs_a_handful_of_allocations() {
     /// And a tenth of one for growing tables.
     const EACH_MAX: f64 = 3.1;
     let handle = handle();
-    let (state, front) = world(&handle);
+    let (state, front) = world(&handle, LadderSettings::default());
     let inner = handle.clone();
     let spent = shard::block_on(&handle, async move {
         for _ in 0..100 {
@@ -153,4 +157,123 @@ fn a_connection_costs_a_handful_of_allocations() {
     assert!(each <= EACH_MAX, "{each} allocations a connection");
     shard::finish(&handle).expect("drained");
     assert!(state.table.borrow().is_empty());
+}
+
+/// Byte number `at` of what a client sends.
+fn pattern(at: u64) -> u8 {
+    (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}
+
+/// Send `total` bytes in bursts of random sizes, then close the write half; take everything that comes back, as slowly
+/// as `patience` demands. Returns how much came back and whether each byte was the right one.
+async fn converse(handle: Handle, front: SocketAddr, total: u64, seed: u64) -> (u64, bool) {
+    let mut rng = Rng::new(seed);
+    let mut socket = open(&handle, front).await;
+    let (mut sent, mut got, mut right) = (0, 0, true);
+    let mut burst = 0_u64;
+    let mut spare = handle.pool().take(Class::Large);
+    std::future::poll_fn(move |cx| {
+        loop {
+            let mut moved = false;
+            if socket.is_sending() {
+                if let std::task::Poll::Ready(done) = socket.poll_sent(cx) {
+                    sent += u64::from(done.result.expect("the echo takes all"));
+                    spare = Some(done.buffer);
+                    moved = true;
+                    if sent == total {
+                        socket.shutdown();
+                    }
+                }
+            } else if sent < total && (burst > 0 || got == sent || rng.chance(1, 4)) {
+                if burst == 0 {
+                    burst = [1, 64, 4096, 70_000, 1 << 20][rng.index(5)].min(total - sent);
+                }
+                let mut buffer = spare.take().expect("not sending");
+                let len = burst.min(buffer.len() as u64).min(total - sent);
+                for (i, byte) in buffer[..len as usize].iter_mut().enumerate() {
+                    *byte = pattern(sent + i as u64);
+                }
+                burst -= len;
+                socket.start_send(buffer, 0, len as u32);
+                moved = true;
+            }
+            match socket.poll_recv(cx) {
+                std::task::Poll::Ready(Received::Data(chunk)) => {
+                    let bytes = &chunk.buffer[..chunk.len as usize];
+                    right &= bytes.iter().zip(got..).all(|(byte, at)| *byte == pattern(at));
+                    got += bytes.len() as u64;
+                    moved = true;
+                }
+                std::task::Poll::Ready(Received::Eof) => return std::task::Poll::Ready((got, right)),
+                std::task::Poll::Ready(Received::Failed(errno)) => panic!("failed after {got} bytes: {errno}"),
+                std::task::Poll::Pending => {}
+            }
+            if !moved {
+                return std::task::Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+fn every_byte_comes_back(driver: impl Fn(BufferPool) -> Box<dyn Driver>, forward: Forward) {
+    const TOTAL: u64 = 24 << 20;
+    let pool = BufferPool::new(Sizes::default(), Budget::new(64 << 20));
+    let driver = driver(pool.clone());
+    let handle = Handle::new(driver, pool, Limits::default(), Duration::from_secs(10));
+    let ladder = LadderSettings { forward, zc_min: 1, ..LadderSettings::default() };
+    let (state, front) = world(&handle, ladder);
+    for seed in 0..3 {
+        let client = converse(handle.clone(), front, TOTAL, seed);
+        let (got, right) = shard::block_on(&handle, client).expect("the driver works");
+        assert_eq!((got, right), (TOTAL, true), "{forward:?}, seed {seed}");
+    }
+    let rungs = state.report().rungs;
+    println!("{forward:?}: {rungs:?}");
+    if let Forward::Always(rung) = forward {
+        assert!(rungs[rung as usize].bytes > TOTAL, "{rung:?} was not used");
+    }
+    shard::finish(&handle).expect("drained");
+    assert!(state.table.borrow().is_empty());
+    assert_eq!(handle.stats().pipes.in_use, 0);
+    assert_eq!(handle.stats().descriptors, 0);
+}
+
+fn ring(without: &[uring::Feature]) -> impl Fn(BufferPool) -> Box<dyn Driver> {
+    let features = uring::probe().expect("io_uring").minus(without);
+    move |pool| {
+        let config = uring::UringConfig { features, ring_buffers: 256 };
+        Box::new(uring::UringDriver::new(config, pool, Clock::monotonic()).expect("a ring"))
+    }
+}
+
+fn epoll(pool: BufferPool) -> Box<dyn Driver> {
+    Box::new(EpollDriver::new(pool, Clock::monotonic()).expect("epoll"))
+}
+
+#[test]
+fn no_rung_loses_a_byte_on_a_ring() {
+    for rung in RungKind::ALL {
+        every_byte_comes_back(ring(&[]), Forward::Always(rung));
+    }
+}
+
+#[test]
+fn no_rung_loses_a_byte_on_a_ring_without_direct_descriptors_and_bundles() {
+    for rung in RungKind::ALL {
+        every_byte_comes_back(ring(&[uring::Feature::Direct, uring::Feature::Bundle]), Forward::Always(rung));
+    }
+}
+
+#[test]
+fn no_rung_loses_a_byte_on_epoll() {
+    for rung in RungKind::ALL {
+        every_byte_comes_back(epoll, Forward::Always(rung));
+    }
+}
+
+#[test]
+fn changing_rungs_loses_no_byte() {
+    every_byte_comes_back(ring(&[]), Forward::Auto);
+    every_byte_comes_back(epoll, Forward::Auto);
 }

@@ -4,6 +4,7 @@
 //! memory is shared, not copied.
 
 use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot};
+use crate::l4::LadderSettings;
 use balance_config::model::{self, Address, Config, SocketOptions};
 use std::{
     collections::{HashMap, HashSet},
@@ -169,12 +170,14 @@ fn listener(
         cluster: cluster.clone(),
         idle_timeout: from.idle_timeout,
         half_close_timeout: from.half_close_timeout,
+        ladder: LadderSettings::default(),
     };
     reuse(old, new, |old, new| {
         old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
             && Arc::ptr_eq(&old.cluster, &new.cluster)
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
+            && old.ladder == new.ladder
     })
 }
 

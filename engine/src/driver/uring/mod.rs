@@ -32,6 +32,7 @@ use super::{
     addr::{self, AddrBuf, LINGER_ZERO, SocketOption},
 };
 use crate::{
+    batch::Batch,
     buf::{Buffer, BufferPool},
     clock::{Clock, Timestamp},
     pipe::{self, Pipe},
@@ -69,6 +70,8 @@ enum Kind {
     Wake = 3,
     /// The poll of another lane's ring.
     LaneWork = 4,
+    /// A receive into the bulk ring.
+    BulkRecv = 5,
 }
 
 const INDEX_BITS: u32 = 22;
@@ -90,6 +93,7 @@ fn decode(data: u64) -> (Option<Kind>, u64) {
         2 => Some(Kind::Silent),
         3 => Some(Kind::Wake),
         4 => Some(Kind::LaneWork),
+        5 => Some(Kind::BulkRecv),
         _ => None,
     };
     let index = data >> 32 & ((1 << INDEX_BITS) - 1);
@@ -372,14 +376,23 @@ impl UringDriver {
         self.push_silent(lane, entry.build());
     }
 
-    fn recv(&mut self, key: OpKey, desc: Desc) -> Token {
+    fn recv(&mut self, key: OpKey, desc: Desc, bulk: bool) -> Token {
         let (lane, index) = (desc.lane(), key.index());
         if index >= 1 << INDEX_BITS {
             return self.fail(key, Errno(libc::ENOMEM));
         }
-        let data = user_data(lane, Kind::Recv, index, key.generation());
-        let group = self.lanes[lane].bufs.group();
-        let entry = on!(desc, |fd| opcode::RecvMulti::new(fd, group).build());
+        let bundle = bulk && self.config.features.has(Feature::Bundle);
+        let group = match self.lanes[lane].group(bulk, &self.config, &self.pool) {
+            Ok(group) => group,
+            Err(error) => return self.fail(key, error.into()),
+        };
+        let kind = if bulk { Kind::BulkRecv } else { Kind::Recv };
+        let data = user_data(lane, kind, index, key.generation());
+        let entry = if bundle {
+            on!(desc, |fd| opcode::RecvMultiBundle::new(fd, group).build())
+        } else {
+            on!(desc, |fd| opcode::RecvMulti::new(fd, group).build())
+        };
         self.receives += 1;
         self.push(lane, &entry.user_data(data));
         Token(data)
@@ -393,6 +406,36 @@ impl UringDriver {
         // WAITALL: the kernel goes on by itself after a short send.
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let entry = on!(desc, |fd| opcode::Send::new(fd, data_ptr, to - from).flags(flags).build());
+        self.push(lane, &entry.user_data(data));
+        Token(data)
+    }
+
+    fn send_batch(&mut self, key: OpKey, desc: Desc, mut batch: Box<Batch>, zero_copy: bool) -> Token {
+        let lane = desc.lane();
+        let header = batch.header();
+        let data = self.hold(lane, key, What::Batch { batch });
+        let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
+        let entry = if zero_copy {
+            on!(desc, |fd| opcode::SendMsgZc::new(fd, header).ioprio(REPORT_ZC_USAGE).flags(flags).build())
+        } else {
+            on!(desc, |fd| opcode::SendMsg::new(fd, header).flags(flags).build())
+        };
+        self.push(lane, &entry.user_data(data));
+        Token(data)
+    }
+
+    fn splice_in_ring(&mut self, key: OpKey, from: Desc, pipe: Box<Pipe>, max: u32) -> Token {
+        let (lane, write) = (from.lane(), types::Fd(pipe.write_fd()));
+        let data = self.hold(lane, key, What::Splice { pipe });
+        let entry = on!(from, |fd| opcode::Splice::new(fd, -1, write, -1, max).flags(pipe::FLAGS).build());
+        self.push(lane, &entry.user_data(data));
+        Token(data)
+    }
+
+    fn splice_out_ring(&mut self, key: OpKey, pipe: Box<Pipe>, to: Desc, max: u32) -> Token {
+        let (lane, read) = (to.lane(), types::Fd(pipe.read_fd()));
+        let data = self.hold(lane, key, What::Splice { pipe });
+        let entry = on!(to, |fd| opcode::Splice::new(read, -1, fd, -1, max).flags(pipe::FLAGS).build());
         self.push(lane, &entry.user_data(data));
         Token(data)
     }
@@ -504,7 +547,8 @@ impl UringDriver {
         let (kind, number) = decode(entry.user_data());
         match kind {
             Some(Kind::Recv) => self.received(lane, OpKey(number), entry),
-            Some(Kind::Held) => self.held_done(lane, number, entry.result()),
+            Some(Kind::BulkRecv) => self.received_bulk(lane, OpKey(number), entry),
+            Some(Kind::Held) => self.held_done(lane, number, entry),
             Some(Kind::Wake) => {
                 self.woken = true;
                 if !cqueue::more(entry.flags()) {
@@ -542,7 +586,41 @@ impl UringDriver {
         self.ready.push(Completion { key, outcome, more });
     }
 
-    fn held_done(&mut self, lane: usize, number: u64, result: i32) {
+    /// A completion of a bundle names its first buffer; the next are those that follow it in the ring.
+    fn received_bulk(&mut self, lane: usize, key: OpKey, entry: &cqueue::Entry) {
+        let (result, flags) = (entry.result(), entry.flags());
+        let more = cqueue::more(flags);
+        let Some(bufs) = &mut self.lanes[lane].bulk else { return };
+        if result == -libc::ENOBUFS {
+            bufs.ran_dry();
+        }
+        if !more {
+            self.receives -= 1;
+        }
+        let mut left = result;
+        let mut next = cqueue::buffer_select(flags);
+        while left > 0
+            && let Some(id) = next
+        {
+            next = bufs.following(id);
+            let Some(buffer) = bufs.take(id) else { break };
+            let len = left.unsigned_abs().min(buffer.len() as u32);
+            left -= len.cast_signed();
+            let outcome = Outcome::Received { buffer, len };
+            self.ready.push(Completion { key, outcome, more: more || left > 0 });
+        }
+        if result > 0 {
+            debug_assert_eq!(left, 0, "a bundle of more bytes than its buffers hold");
+            return;
+        }
+        // An end may name a buffer too; it is lent again.
+        drop(next.and_then(|id| bufs.take(id)));
+        let outcome = if result == 0 { Outcome::Eof } else { Outcome::Failed(Errno(-result)) };
+        self.ready.push(Completion { key, outcome, more });
+    }
+
+    fn held_done(&mut self, lane: usize, number: u64, entry: &cqueue::Entry) {
+        let result = entry.result();
         let known = Key::from_u64(number).and_then(|key| Some((key, self.held.get_mut(key)?)));
         let Some((held_key, held)) = known else {
             debug_assert!(false, "a completion of an operation that has ended");
@@ -558,7 +636,23 @@ impl UringDriver {
             self.push(lane, &entry.user_data(data));
             return;
         }
+        if let What::Batch { .. } = held.what
+            && cqueue::more(entry.flags())
+        {
+            // A zero-copy send: the kernel looks at the bytes until its notification.
+            let (key, result) = (held.key, sent(result));
+            self.ready.push(Completion { key, outcome: Outcome::BatchSent { batch: None, result }, more: true });
+            return;
+        }
         let Some(Held { key, what }) = self.held.remove(held_key) else { return };
+        if let What::Batch { batch } = what {
+            let outcome = if cqueue::notif(entry.flags()) {
+                Outcome::Released { batch, copied: result & ZC_COPIED != 0 }
+            } else {
+                Outcome::BatchSent { batch: Some(batch), result: sent(result) }
+            };
+            return self.finish(key, outcome);
+        }
         let errno = (result < 0).then(|| Errno(-result));
         if let Some(outcome) = self.outcome(what, lane, result, errno)
             && key != OpKey::INTERNAL
@@ -601,6 +695,8 @@ impl UringDriver {
                 let fd = unsafe { OwnedFd::from_raw_fd(result) };
                 done_or_failed(addr::shutdown_write(fd.as_raw_fd()))
             }
+            (What::Splice { pipe }, _) => Outcome::Spliced { pipe, result: sent(result) },
+            (What::Batch { batch }, _) => Outcome::BatchSent { batch: Some(batch), result: sent(result) },
             (What::ShutdownByRing | What::Poll, None) => Outcome::Done,
             (What::Install { desc }, None) => {
                 // SAFETY: FIXED_FD_INSTALL has just given us this descriptor; nobody else knows it.
@@ -668,7 +764,7 @@ impl Driver for UringDriver {
             descriptors: self.real_open + self.lanes.iter().map(|l| u64::from(l.slots_in_use())).sum::<u64>(),
             cq_overflows: self.cq_overflows,
             min_wait_turns: self.min_wait_turns,
-            ring_buffers: self.lanes.iter().map(|l| u64::from(l.bufs.lent())).sum(),
+            ring_buffers: self.lanes.iter().map(Lane::lent).sum(),
         }
     }
 
@@ -689,8 +785,11 @@ impl Driver for UringDriver {
         match op {
             Op::Accept { listener } => self.accept(key, listener),
             Op::Connect { to, options } => self.connect(key, &to, options),
-            Op::Recv { desc } => self.recv(key, desc),
+            Op::Recv { desc, bulk } => self.recv(key, desc, bulk),
             Op::Send { desc, buffer, from, to } => self.send(key, desc, buffer, from, to),
+            Op::SendBatch { desc, batch, zero_copy } => self.send_batch(key, desc, batch, zero_copy),
+            Op::SpliceIn { from, pipe, max } => self.splice_in_ring(key, from, pipe, max),
+            Op::SpliceOut { pipe, to, max } => self.splice_out_ring(key, pipe, to, max),
             Op::Shutdown { desc } => self.shutdown(key, desc),
             Op::Poll { desc, interest } => self.poll(key, desc, interest),
             Op::Install { desc } => self.install(key, desc),
@@ -708,7 +807,7 @@ impl Driver for UringDriver {
 
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<Turn> {
         for lane in &mut self.lanes {
-            lane.bufs.start_turn();
+            lane.start_turn();
         }
         let mut count = 0;
         for number in 1..self.lanes.len() {
@@ -746,13 +845,13 @@ impl Driver for UringDriver {
     }
 
     fn has_leftovers(&self) -> bool {
-        self.lanes.iter().any(|l| l.bufs.has_leftovers())
+        self.lanes.iter().any(Lane::has_leftovers)
     }
 
     fn shrink(&mut self) {
         self.held.shrink();
         for lane in &mut self.lanes {
-            lane.bufs.rest();
+            lane.rest();
         }
         if self.ready.is_empty() {
             self.ready = Vec::new();
@@ -770,6 +869,15 @@ impl Drop for UringDriver {
             mem::forget(mem::take(&mut self.lanes));
         }
     }
+}
+
+/// The kernel tells in the notification whether it copied.
+const REPORT_ZC_USAGE: u16 = 1 << 3;
+/// Bit of a notification's result: it did.
+const ZC_COPIED: i32 = i32::MIN;
+
+fn sent(result: i32) -> Result<u32, Errno> {
+    u32::try_from(result).map_err(|_| Errno(-result))
 }
 
 fn done_or_failed(result: Result<(), Errno>) -> Outcome {

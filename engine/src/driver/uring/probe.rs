@@ -97,3 +97,31 @@ fn receive_once(features: Features) -> io::Result<()> {
     }
     if received == Some(WORD) { Ok(()) } else { Err(io::Error::from(Errno(libc::EIO))) }
 }
+
+/// Linux 6.13.11 to 6.14.8 may hand out the buffers of a bundle in the wrong order, and no feature bit tells.
+pub(super) fn reorders_bundles() -> bool {
+    kernel_release().is_some_and(|release| ((6, 13, 11)..=(6, 14, 8)).contains(&release))
+}
+
+fn kernel_release() -> Option<(u32, u32, u32)> {
+    parse_release(&std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?)
+}
+
+fn parse_release(text: &str) -> Option<(u32, u32, u32)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some((major, minor, numbers.next().and_then(Result::ok).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_read_as_distributions_write_them() {
+        assert_eq!(parse_release("6.18.44-fc-v595\n"), Some((6, 18, 44)));
+        assert_eq!(parse_release("6.14.0-29-generic"), Some((6, 14, 0)));
+        assert_eq!(parse_release("6.1-arch"), Some((6, 1, 0)));
+        assert_eq!(parse_release("nonsense"), None);
+    }
+}
