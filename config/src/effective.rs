@@ -110,7 +110,7 @@ fn of_listener(listener: &Listener, key: &str) -> Option<String> {
         "protocol" => quote(match listener.protocol {
             Protocol::Tcp => "tcp",
         }),
-        "cluster" => quote(&listener.cluster),
+        "cluster" => quote(listener.cluster.as_deref()?),
         "idle_timeout" => timeout(listener.idle_timeout),
         "half_close_timeout" => timeout(listener.half_close_timeout),
         "ipv6_only" => listener.ipv6_only.to_string(),
@@ -186,8 +186,8 @@ fn address(address: &Address) -> String {
 
 fn endpoint(endpoint: &Endpoint) -> String {
     match endpoint.weight {
-        1 => address(&endpoint.address),
-        weight => format!("{{ address = {}, weight = {weight} }}", address(&endpoint.address)),
+        1 => quote(&endpoint.address.to_string()),
+        weight => format!("{{ address = {}, weight = {weight} }}", quote(&endpoint.address.to_string())),
     }
 }
 

@@ -279,7 +279,7 @@ fn variables_fill_strings_and_their_faults_have_places() {
         (listener.idle_timeout.map(|d| d.as_secs()), listener.backlog, listener.socket.nodelay),
         (Some(5), 16, false)
     );
-    assert_eq!(listener.cluster, "app");
+    assert_eq!(listener.cluster.as_deref(), Some("app"));
     let report = parse(&text).expect_err("nothing is set");
     let columns: Vec<(usize, usize)> = report.diagnostics.iter().map(|d| (d.line, d.column)).collect();
     assert_eq!(columns, [(3, 12), (5, 17), (7, 12)], "{report}");

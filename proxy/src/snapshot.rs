@@ -6,7 +6,7 @@
 
 mod compile;
 
-pub(crate) use compile::{BindPlan, Ids, bind_plans, compile};
+pub(crate) use compile::{BindPlan, Ids, bind_plans, compile, supported};
 
 use crate::l4::LadderSettings;
 use balance_config::model::{Address, Policy, SocketOptions};

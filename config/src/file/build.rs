@@ -10,8 +10,9 @@ use super::{
     value::Value,
 };
 use crate::model::{
-    Address, Admin, BufferPool, Cluster, Config, Cores, Drain, Endpoint, IoChoice, Listener, LogFormat, LogLevel,
-    Logging, Performance, Policy, Protocol, Runtime, ShardLimits, SocketOptions,
+    Address, Admin, BufferPool, Cluster, Config, Cores, Dns, DnsFamily, Drain, Endpoint, Forward, ForwardTuning,
+    IoChoice, Listener, LogFormat, LogLevel, Logging, Peek, Performance, Pipes, Policy, Protocol, Queue, Runtime,
+    ShardLimits, SocketOptions,
 };
 
 impl Read {
@@ -61,13 +62,39 @@ impl Read {
 pub(crate) fn config(document: &Document) -> Option<Config> {
     Some(Config {
         runtime: runtime(&document.runtime)?,
-        performance: Performance { shard: shard(&document.shard)?, buffer_pool: buffer_pool(&document.buffer_pool)? },
+        performance: Performance {
+            shard: shard(&document.shard)?,
+            buffer_pool: buffer_pool(&document.buffer_pool)?,
+            forward: FORWARD,
+            pipes: PIPES,
+        },
         admin: Admin { listen: document.admin.addresses("listen").and_then(|one| one.first()).map(|(a, _)| a.clone()) },
         logging: logging(&document.logging)?,
         drain: Drain { min: document.drain.duration("min")?, deadline: document.drain.duration("deadline")? },
+        dns: dns(),
         listeners: document.listeners.iter().map(listener).collect::<Option<_>>()?,
         clusters: document.clusters.iter().map(cluster).collect::<Option<_>>()?,
     })
+}
+
+// The keys of these are not read yet.
+const FORWARD: ForwardTuning = ForwardTuning {
+    promote_bytes: 32 << 10,
+    promote_after: 2,
+    demote_after: 4,
+    splice_budget: 1 << 20,
+    zc_min: 64 << 10,
+};
+const PIPES: Pipes = Pipes { size: 256 << 10, size_max: 1 << 20, total_max: 256 << 20 };
+
+fn dns() -> Dns {
+    Dns {
+        servers: Vec::new(),
+        ttl_min: Duration::from_secs(5),
+        ttl_max: Duration::from_secs(300),
+        timeout: Duration::from_secs(2),
+        family: DnsFamily::Any,
+    }
 }
 
 fn runtime(read: &Read) -> Option<Runtime> {
@@ -81,6 +108,7 @@ fn runtime(read: &Read) -> Option<Runtime> {
             _ => return None,
         },
         require_io_uring: read.bool("require_io_uring")?,
+        forward: Forward::Auto,
     })
 }
 
@@ -129,7 +157,15 @@ fn listener(read: &Read) -> Option<Listener> {
             "tcp" => Protocol::Tcp,
             _ => return None,
         },
-        cluster: read.text("cluster")?.to_owned(),
+        cluster: Some(read.text("cluster")?.to_owned()),
+        forward: None,
+        max_connections: None,
+        allow: Vec::new(),
+        deny: Vec::new(),
+        proxy_protocol: None,
+        per_ip: None,
+        routes: Vec::new(),
+        peek: Peek { timeout: Duration::from_secs(5), bytes_max: 16 << 10 },
         idle_timeout: read.timeout("idle_timeout")?,
         half_close_timeout: read.timeout("half_close_timeout")?,
         ipv6_only: read.bool("ipv6_only")?,
@@ -152,6 +188,9 @@ fn cluster(Named { name, read, .. }: &Named) -> Option<Cluster> {
         connect_timeout: read.duration("connect_timeout")?,
         connect_attempts: read.integer("connect_attempts")?,
         fail_timeout: read.duration("fail_timeout")?,
+        max_connections: None,
+        queue: Queue { size: 0, timeout: Duration::from_secs(5) },
+        proxy_protocol: None,
         socket: read.socket()?,
     })
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{document::Document, findings::Findings, section::Read, source::Place};
 use crate::{
-    model::{Address, Endpoint},
+    model::{Address, Endpoint, EndpointAddress},
     suggest, units,
 };
 
@@ -215,7 +215,7 @@ fn endpoints(cluster: &Read, findings: &mut Findings) {
         let message = "a cluster without endpoints refuses every connection";
         findings.warning(cluster.place_of("endpoints"), message, None);
     }
-    let mut seen: HashMap<&Address, &Place> = HashMap::new();
+    let mut seen: HashMap<&EndpointAddress, &Place> = HashMap::new();
     for (endpoint, place) in endpoints {
         if let Some(first) = seen.insert(&endpoint.address, place) {
             let help =

@@ -10,7 +10,7 @@ use crate::{
     address,
     diagnostic::Fault,
     keys::{Default, Key, Section},
-    model::{Address, Endpoint},
+    model::{Address, Endpoint, EndpointAddress},
 };
 
 type Parse = fn(&str) -> Result<Address, Fault>;
@@ -117,7 +117,7 @@ impl Values<'_> {
                 _ => {}
             }
         }
-        Some(Endpoint { address: address?, weight: weight? })
+        Some(Endpoint { address: EndpointAddress::Address(address?), weight: weight?, max_connections: None })
     }
 
     fn address(&mut self, input: &Input<'_>, text: &Text<'_>, parse: Parse) -> Option<(Address, Place)> {
@@ -148,5 +148,5 @@ impl Values<'_> {
 }
 
 fn unweighted(address: Address) -> Endpoint {
-    Endpoint { address, weight: 1 }
+    Endpoint { address: EndpointAddress::Address(address), weight: 1, max_connections: None }
 }

@@ -71,6 +71,9 @@ pub(super) struct RunArgs {
     /// End with 71 where io_uring cannot run, instead of falling back to epoll
     #[arg(long)]
     pub(super) require_io_uring: bool,
+    /// The rung of the forwarding ladder: auto, copy, bundle, splice, uring-splice, send-zc
+    #[arg(long, value_name = "RUNG")]
+    pub(super) forward: Option<String>,
     /// Ring features to do without
     #[arg(long, value_name = "LIST", value_delimiter = ',', hide = true)]
     pub(super) uring_without: Vec<String>,
@@ -255,6 +258,7 @@ impl RunArgs {
         set("runtime.io", "--io", self.io.map(|io| io.as_str().into()));
         let required = self.require_io_uring.then(|| "true".into());
         set("runtime.require_io_uring", "--require-io-uring", required);
+        set("runtime.forward", "--forward", self.forward.clone());
         set("admin.listen", "--admin", self.admin.clone());
         match &self.log_level {
             Some(level) => set("logging.level", "--log-level", Some(level.clone())),
