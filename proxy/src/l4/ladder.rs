@@ -44,7 +44,7 @@ impl Default for LadderSettings {
     fn default() -> Self {
         Self {
             forward: Forward::Auto,
-            promote_bytes: 32 << 10,
+            promote_bytes: 8 << 10,
             promote_after: 2,
             demote_after: 4,
             zc_min: 64 << 10,
@@ -63,8 +63,10 @@ pub(crate) enum Advice {
 /// The memory of one direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Observer {
-    /// Bytes of the burst that is under way.
+    /// Bytes of the burst that is under way, since it last spoke for a change.
     burst: u32,
+    /// The burst under way has spoken for a change.
+    spoke: bool,
     /// Observations in a row that speak for a change.
     streak: u8,
     /// Splice was refused: bundle instead.
@@ -84,6 +86,7 @@ impl Observer {
             Forward::Auto => {
                 // A stream without a pause is one burst after another.
                 self.burst = 0;
+                self.spoke = true;
                 self.streak = self.streak.saturating_add(1);
                 let to = if self.no_splice { RungKind::Bundle } else { RungKind::Splice };
                 self.decide(settings.promote_after, to)
@@ -93,10 +96,11 @@ impl Observer {
 
     /// On the copy rung: the source has nothing more for now.
     pub(crate) fn dried_up(&mut self) {
-        if self.burst > 0 {
+        if self.burst > 0 && !self.spoke {
             self.streak = 0;
-            self.burst = 0;
         }
+        self.burst = 0;
+        self.spoke = false;
     }
 
     /// On a bulk rung: one read brought so many bytes, and the source has no more for now.
@@ -168,6 +172,11 @@ mod tests {
     fn bulk_is_spliced_soon() {
         assert_eq!(bursts_until_splice(&[64 << 10]), Some(0));
         assert_eq!(bursts_until_splice(&[64, 64, 1 << 20]), Some(2));
+    }
+
+    #[test]
+    fn a_burst_a_little_over_the_threshold_counts_as_one() {
+        assert_eq!(bursts_until_splice(&[33 << 10, 33 << 10]), Some(1));
     }
 
     #[test]
