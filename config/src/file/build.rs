@@ -79,7 +79,7 @@ pub(crate) fn config(document: &Document) -> Option<Config> {
 
 // The keys of these are not read yet.
 const FORWARD: ForwardTuning = ForwardTuning {
-    promote_bytes: 32 << 10,
+    promote_bytes: 8 << 10,
     promote_after: 2,
     demote_after: 4,
     splice_budget: 1 << 20,

@@ -23,7 +23,7 @@ pub(crate) fn config(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> Config
                 memory_max: 64 << 20,
             },
             forward: ForwardTuning {
-                promote_bytes: 32 << 10,
+                promote_bytes: 8 << 10,
                 promote_after: 2,
                 demote_after: 4,
                 splice_budget: 1 << 20,
