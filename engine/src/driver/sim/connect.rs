@@ -59,8 +59,11 @@ impl Net {
         let (to, from) = match &pending.job {
             Job::Connect(Target::Ip { to, from }) => (*to, *from),
             Job::Connect(Target::Unix(_)) => return self.fail(op, Errno(libc::ENOENT)),
-            Job::Accept | Job::Recv | Job::Send { .. } => unreachable!("only connects send a SYN"),
+            Job::Accept | Job::Recv | Job::Send { .. } | Job::Poll(_) => unreachable!("only connects send a SYN"),
         };
+        if self.silent.contains(&to) {
+            return self.knock_again(op, attempt);
+        }
         let refused = self.hosts[op.host].faults.connect_refused;
         let listener = self.listener_of(to);
         let Some(listener) = listener.filter(|_| !strikes(&mut self.rng, refused)) else {
@@ -69,6 +72,10 @@ impl Net {
         if self.has_room(listener) {
             return self.establish(op, listener, from);
         }
+        self.knock_again(op, attempt);
+    }
+
+    fn knock_again(&mut self, op: OpRef, attempt: u32) {
         let at = self.time.now() + Duration::from_secs(1 << attempt);
         self.schedule(at, What::Syn { op, attempt: attempt + 1 });
     }

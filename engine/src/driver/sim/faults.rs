@@ -24,6 +24,10 @@ pub struct Faults {
     pub lost: f64,
     /// An accept ends with EMFILE, ENFILE or ENOMEM; the connection goes on waiting.
     pub accept_exhausted: f64,
+    /// Making a socket fit for splice ends with EMFILE.
+    pub install_exhausted: f64,
+    /// A wait for readiness ends although nothing is ready.
+    pub spurious_poll: f64,
     /// A connect ends with EMFILE or ENOMEM.
     pub connect_exhausted: f64,
     /// A connect is refused although somebody listens.
@@ -61,6 +65,8 @@ impl Faults {
         cancel_race: 0.0,
         lost: 0.0,
         accept_exhausted: 0.0,
+        install_exhausted: 0.0,
+        spurious_poll: 0.0,
         connect_exhausted: 0.0,
         connect_refused: 0.0,
         connect_silent: 0.0,
@@ -80,6 +86,8 @@ impl Faults {
         no_buffers: 0.05,
         late: 0.02,
         cancel_race: 0.5,
+        install_exhausted: 0.1,
+        spurious_poll: 0.1,
         connect_late: 0.1,
         close_late: 0.2,
         cq_overflow: 0.05,

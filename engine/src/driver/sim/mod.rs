@@ -19,6 +19,7 @@ mod net;
 mod ops;
 mod script;
 mod socket;
+mod splice;
 #[cfg(test)]
 mod tests;
 pub mod trace;
@@ -49,6 +50,10 @@ const BACKLOG: usize = 128;
 #[derive(Clone)]
 pub struct SimNet(Rc<RefCell<Net>>);
 
+/// Names a driver of a network, also when a shard owns it already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostId(usize);
+
 /// A peer that follows a [`Script`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptedPeer(Key);
@@ -62,6 +67,25 @@ impl SimNet {
     pub fn driver(&self, pool: BufferPool, faults: Faults) -> SimDriver {
         let host = self.0.borrow_mut().add_host(pool, faults);
         SimDriver { net: self.clone(), host }
+    }
+
+    /// Other weather from now on: what is under way is not touched.
+    pub fn set_faults(&self, host: HostId, faults: Faults) {
+        self.0.borrow_mut().hosts[host.0].faults = faults;
+    }
+
+    /// While a host is stopped nobody waits for it, and it must not turn. What reaches it meanwhile waits there.
+    pub fn set_stopped(&self, host: HostId, stopped: bool) {
+        self.0.borrow_mut().hosts[host.0].stopped = stopped;
+    }
+
+    /// From now on (or no longer) whoever connects to this address gets no answer at all.
+    pub fn set_silent(&self, address: SocketAddr, silent: bool) {
+        let mut net = self.0.borrow_mut();
+        net.silent.retain(|other| *other != address);
+        if silent {
+            net.silent.push(address);
+        }
     }
 
     /// A clock that shows this network's time.
@@ -125,6 +149,10 @@ impl SimDriver {
         self.net.clone()
     }
 
+    pub fn host(&self) -> HostId {
+        HostId(self.host)
+    }
+
     /// Several may listen on one address, as with SO_REUSEPORT. An unspecified address stands for all.
     pub fn listen(&mut self, address: SocketAddr, backlog_max: usize) -> Desc {
         self.net.0.borrow_mut().listen(self.host, address, backlog_max)
@@ -177,12 +205,12 @@ impl Driver for SimDriver {
         Ok(self.net.0.borrow_mut().turn(self.host, wait, out))
     }
 
-    fn splice_in(&mut self, _from: Desc, _pipe: &Pipe, _max: usize) -> Result<usize, Errno> {
-        Err(Errno(libc::EOPNOTSUPP))
+    fn splice_in(&mut self, from: Desc, pipe: &Pipe, max: usize) -> Result<usize, Errno> {
+        self.net.0.borrow_mut().splice_in(self.host, from, pipe, max)
     }
 
-    fn splice_out(&mut self, _pipe: &Pipe, _to: Desc, _max: usize) -> Result<usize, Errno> {
-        Err(Errno(libc::EOPNOTSUPP))
+    fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
+        self.net.0.borrow_mut().splice_out(self.host, pipe, to, max)
     }
 
     fn in_flight(&self) -> usize {

@@ -8,13 +8,14 @@ use super::{
 use crate::{
     buf::{Buffer, BufferPool},
     clock::{Timestamp, VirtualClock},
-    driver::{Completion, Desc, OpKey, Outcome, Target, Turn, Wait},
+    driver::{Completion, Desc, Interest, OpKey, Outcome, Target, Turn, Wait},
     rng::Rng,
     slab::{Key, Slab},
 };
 use std::{
     cmp::{Ordering, Reverse},
     collections::{BTreeMap, BinaryHeap},
+    net::SocketAddr,
     os::fd::RawFd,
     time::Duration,
 };
@@ -53,6 +54,7 @@ pub(super) enum Job {
     Connect(Target),
     Recv,
     Send { buffer: Buffer, from: u32, to: u32 },
+    Poll(Interest),
 }
 
 /// What a descriptor stands for.
@@ -68,6 +70,8 @@ pub(super) struct Host {
     pub(super) faults: Faults,
     pub(super) ops: Slab<Pending>,
     pub(super) open: BTreeMap<u32, Opened>,
+    /// Descriptors that are fit for splice, each from a certain moment on.
+    pub(super) installed: BTreeMap<u32, Timestamp>,
     /// Arrived, and handed out by the next turn.
     ready: Vec<Completion>,
     pub(super) in_flight: usize,
@@ -78,6 +82,8 @@ pub(super) struct Host {
     pub(super) overflows: u64,
     /// Its driver was dropped.
     gone: bool,
+    /// It does not run for now, and nobody waits for it: a process under SIGSTOP, or one that has no turn to take.
+    pub(super) stopped: bool,
 }
 
 impl Host {
@@ -88,12 +94,12 @@ impl Host {
             Some(Wait::Forever) => true,
             Some(Wait::Until(moment)) => moment > now,
         };
-        self.gone || waits && self.ready.is_empty() && !self.is_woken()
+        self.gone || self.stopped || waits && self.ready.is_empty() && !self.is_woken()
     }
 
     fn alarm(&self) -> Option<Timestamp> {
         match self.asleep {
-            Some(Wait::Until(moment)) if !self.gone => Some(moment),
+            Some(Wait::Until(moment)) if !self.gone && !self.stopped => Some(moment),
             _ => None,
         }
     }
@@ -181,6 +187,8 @@ pub(super) struct Net {
     pub(super) listeners: Slab<Listener>,
     pub(super) conns: Slab<Conn>,
     pub(super) last_port: u16,
+    /// Whoever connects there gets no answer.
+    pub(super) silent: Vec<SocketAddr>,
     last_desc: u32,
     pub(super) journal: Journal,
     pub(super) on_stuck: OnStuck,
@@ -208,6 +216,7 @@ impl Net {
             listeners: Slab::new(),
             conns: Slab::new(),
             last_port: 32_767,
+            silent: Vec::new(),
             last_desc: 2,
             journal: Journal::default(),
             on_stuck: OnStuck::Panic,
@@ -221,6 +230,7 @@ impl Net {
             faults,
             ops: Slab::new(),
             open: BTreeMap::new(),
+            installed: BTreeMap::new(),
             ready: Vec::new(),
             in_flight: 0,
             asleep: None,
@@ -228,6 +238,7 @@ impl Net {
             held_turns: 0,
             overflows: 0,
             gone: false,
+            stopped: false,
         });
         self.hosts.len() - 1
     }
@@ -400,6 +411,7 @@ impl Net {
                 if let Some(side) = self.side(end) {
                     side.readers.retain(|other| *other != op);
                     side.writers.retain(|other| *other != op);
+                    side.pollers.retain(|other| *other != op);
                 }
             }
             Place::Nowhere => {}
@@ -419,7 +431,7 @@ impl Net {
         };
         let outcome = match job {
             Job::Send { buffer, .. } => Outcome::SendFailed { buffer, errno },
-            Job::Accept | Job::Connect(_) | Job::Recv => Outcome::Failed(errno),
+            Job::Accept | Job::Connect(_) | Job::Recv | Job::Poll(_) => Outcome::Failed(errno),
         };
         self.deliver(op.host, Completion { key, outcome, more: false }, last_at);
     }

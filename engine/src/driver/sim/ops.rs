@@ -43,8 +43,17 @@ impl Net {
                 self.complete(host, key, Outcome::Spliced { pipe, result: Err(Errno(libc::EOPNOTSUPP)) });
                 Token::NONE
             }
-            Op::Poll { .. } | Op::Install { .. } => {
-                self.complete(host, key, Outcome::Failed(Errno(libc::EOPNOTSUPP)));
+            Op::Poll { desc, interest } => {
+                let end = self.stream(host, desc);
+                let op = self.park(host, key, Place::Stream(end), Job::Poll(interest));
+                if let Some(side) = self.side(end) {
+                    side.pollers.push_back(op);
+                }
+                self.pump_soon(end);
+                Token(op.op.to_u64())
+            }
+            Op::Install { desc } => {
+                self.submit_install(host, key, desc);
                 Token::NONE
             }
             Op::Shutdown { desc } => {
@@ -57,6 +66,13 @@ impl Net {
                 Token::NONE
             }
         }
+    }
+
+    /// The stream behind a descriptor that was made fit for splice.
+    pub(super) fn installed(&mut self, host: usize, desc: Desc) -> Result<End, Errno> {
+        let end = self.stream(host, desc);
+        let since = self.hosts[host].installed.get(&desc.0);
+        if since.is_some_and(|since| *since <= self.time.now()) { Ok(end) } else { Err(Errno(libc::EBADF)) }
     }
 
     fn opened(&mut self, host: usize, desc: Desc) -> Opened {
@@ -99,6 +115,7 @@ impl Net {
 
     /// Lets sends go on, in order, until one does not fit.
     pub(super) fn drain(&mut self, end: End) {
+        self.tell_pollers(end);
         while let Some(op) = self.side(end).and_then(|side| side.writers.front().copied()) {
             let put = self.put(end, op);
             self.send_off(end);
@@ -128,6 +145,16 @@ impl Net {
         }
     }
 
+    fn submit_install(&mut self, host: usize, key: OpKey, desc: Desc) {
+        self.stream(host, desc);
+        if strikes(&mut self.rng, self.hosts[host].faults.install_exhausted) {
+            return self.complete(host, key, Outcome::Failed(Errno::TOO_MANY_FILES));
+        }
+        let completion = Completion { key, outcome: Outcome::Done, more: false };
+        let at = self.deliver(host, completion, Timestamp::START);
+        self.hosts[host].installed.entry(desc.0).or_insert(at);
+    }
+
     fn submit_shutdown(&mut self, host: usize, key: OpKey, end: End) {
         if self.is_connected(end) {
             self.send_fin(end);
@@ -142,6 +169,7 @@ impl Net {
         let opened = self.opened(host, desc);
         self.end_cancelled(host, opened);
         self.hosts[host].open.remove(&desc.0);
+        self.hosts[host].installed.remove(&desc.0);
         let faults = &self.hosts[host].faults;
         let mut at = self.time.now();
         if strikes(&mut self.rng, faults.close_late) {
@@ -206,6 +234,7 @@ impl Net {
 /// Receiving.
 impl Net {
     pub(super) fn pump(&mut self, end: End) {
+        self.tell_pollers(end);
         let Some(op) = self.take_pump(end) else { return };
         if self.side(end).is_some_and(|side| side.script.is_some()) {
             return self.pump_script(end, op);

@@ -92,6 +92,8 @@ pub(super) struct Side {
     /// A [`What::Pump`] of this side is on the agenda.
     pumping: bool,
     pub(super) writers: VecDeque<OpRef>,
+    /// Those who wait for readiness.
+    pub(super) pollers: VecDeque<OpRef>,
     pub(super) script: Option<Script>,
 }
 
@@ -142,6 +144,7 @@ impl Side {
             readers: VecDeque::new(),
             pumping: false,
             writers: VecDeque::new(),
+            pollers: VecDeque::new(),
             script: None,
         }
     }
@@ -169,8 +172,20 @@ impl Side {
 
     /// A look, to see whether another receive would bring something.
     pub(super) fn is_worth_a_pump(&self) -> bool {
-        let readable = !self.inbox.is_empty() || self.fin_in || self.error.is_some() || self.dead;
-        readable && !self.readers.is_empty()
+        self.is_readable() && !self.readers.is_empty()
+    }
+
+    pub(super) fn is_readable(&self) -> bool {
+        !self.inbox.is_empty() || self.fin_in || self.error.is_some() || self.dead
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.room() > 0 || self.fin_out || self.error.is_some() || self.dead
+    }
+
+    /// What a send would take.
+    pub(super) fn room(&self) -> usize {
+        self.outbox_max - self.wire_bytes
     }
 
     /// A send consumes the error as a receive does.
@@ -181,7 +196,7 @@ impl Side {
         if self.dead || self.fin_out {
             return Put::Failed(Errno::BROKEN_PIPE);
         }
-        let room = self.outbox_max - self.wire_bytes;
+        let room = self.room();
         if room == 0 && !bytes.is_empty() {
             return Put::Full;
         }
@@ -370,6 +385,7 @@ impl Net {
         side.closed = true;
         side.readers.clear();
         side.writers.clear();
+        side.pollers.clear();
         // Data that nobody will read has been lost, and the sender must hear of it.
         if reset || !side.inbox.is_empty() {
             self.send_reset(end);

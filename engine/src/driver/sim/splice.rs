@@ -1,0 +1,101 @@
+//! Splice: bytes go at once from a simulated socket into a real pipe, and from there into another.
+
+use super::{
+    faults::strikes,
+    net::{Job, Net, OpRef},
+    socket::{End, Put, Readable},
+};
+use crate::{
+    driver::{Desc, Errno, Interest, Outcome},
+    pipe::Pipe,
+};
+use std::os::fd::RawFd;
+
+impl Net {
+    /// # Panics
+    /// When the socket is read in another way at the same time: which of the two gets a byte would be chance.
+    pub(super) fn splice_in(&mut self, host: usize, from: Desc, pipe: &Pipe, max: usize) -> Result<usize, Errno> {
+        let end = self.installed(host, from)?;
+        let short = self.hosts[host].faults.short_recv;
+        let Self { conns, rng, .. } = self;
+        let Some(side) = conns.get_mut(end.conn).map(|conn| &mut conn.sides[end.side]) else {
+            return Err(Errno(libc::EBADF));
+        };
+        assert!(side.readers.is_empty(), "{from:?} is spliced while a receive is in flight");
+        let mut len = match side.read_next() {
+            Readable::Nothing => return Err(Errno::AGAIN),
+            Readable::Eof => return Ok(0),
+            Readable::Failed(errno) => return Err(errno),
+            Readable::Bytes(len) => len.min(max),
+        };
+        if len > 1 && strikes(rng, short) {
+            len = 1 + rng.index(len);
+        }
+        let len = write(pipe.write_fd(), &side.inbox.make_contiguous()[..len])?;
+        side.inbox.drain(..len);
+        self.window_opened(end);
+        Ok(len)
+    }
+
+    /// # Panics
+    /// When a send is in flight: the order of their bytes would be chance.
+    pub(super) fn splice_out(&mut self, host: usize, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
+        let end = self.installed(host, to)?;
+        let (now, short) = (self.time.now(), self.hosts[host].faults.short_send);
+        let Self { conns, rng, .. } = self;
+        let Some(side) = conns.get_mut(end.conn).map(|conn| &mut conn.sides[end.side]) else {
+            return Err(Errno(libc::EBADF));
+        };
+        assert!(side.writers.is_empty(), "{to:?} is spliced to while a send is in flight");
+        if let Put::Failed(errno) = side.put(&[], now, rng, 0.0) {
+            return Err(errno);
+        }
+        let mut len = side.room().min(max);
+        if len == 0 {
+            return Err(Errno::AGAIN);
+        }
+        if len > 1 && strikes(rng, short) {
+            len = 1 + rng.index(len);
+        }
+        let mut bytes = vec![0; len];
+        let len = read(pipe.read_fd(), &mut bytes)?;
+        let put = side.put(&bytes[..len], now, rng, 0.0);
+        debug_assert_eq!(put, Put::Taken(len), "there was room");
+        self.send_off(end);
+        Ok(len)
+    }
+
+    /// Ends the waits for a readiness that is there.
+    pub(super) fn tell_pollers(&mut self, end: End) {
+        let Some(side) = self.side(end) else { return };
+        if side.pollers.is_empty() {
+            return;
+        }
+        let (readable, writable) = (side.is_readable(), side.is_writable());
+        let pollers: Vec<OpRef> = side.pollers.iter().copied().collect();
+        for op in pollers {
+            let spurious = strikes(&mut self.rng, self.hosts[op.host].faults.spurious_poll);
+            let Some(pending) = self.pending(op).filter(|pending| !pending.lost) else { continue };
+            let ready = match pending.job {
+                Job::Poll(Interest::Read) => readable,
+                Job::Poll(Interest::Write) => writable,
+                _ => false,
+            };
+            if ready || spurious {
+                self.finish(op, Outcome::Done);
+            }
+        }
+    }
+}
+
+fn write(fd: RawFd, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: the slice is readable during the call, which does not block: pipes are opened O_NONBLOCK.
+    let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    usize::try_from(written).map_err(|_| std::io::Error::last_os_error().into())
+}
+
+fn read(fd: RawFd, bytes: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the slice is writable during the call, which does not block.
+    let got = unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) };
+    usize::try_from(got).map_err(|_| std::io::Error::last_os_error().into())
+}
