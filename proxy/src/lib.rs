@@ -12,6 +12,8 @@
 
 mod admin;
 mod balance;
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
+mod cidr;
 pub mod cli;
 pub mod command;
 mod control;
@@ -23,6 +25,8 @@ mod listen;
 mod logging;
 mod placement;
 mod process;
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
+mod proxy_protocol;
 pub mod report;
 mod shard;
 pub mod snapshot;
