@@ -95,6 +95,11 @@ impl Handle {
         self.0.now.get()
     }
 
+    /// Counts the turns of the shard. What was submitted in one turn is with the kernel in the next.
+    pub fn turn(&self) -> u64 {
+        self.0.stats.borrow().turns
+    }
+
     pub fn pool(&self) -> &BufferPool {
         &self.0.pool
     }

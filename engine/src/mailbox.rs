@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// When the process or the system is out of descriptors for the eventfd.
 pub fn channel<T>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
     let queue = Mutex::new(Queue { messages: VecDeque::new(), open: true });
-    let shared = Arc::new(Shared { queue, capacity, event: File::from(eventfd()?) });
+    let shared = Arc::new(Shared { queue, capacity, event: Bell(Arc::new(File::from(eventfd()?))) });
     Ok((Sender(Arc::clone(&shared)), Receiver { shared, spare: VecDeque::new() }))
 }
 
@@ -51,14 +51,37 @@ struct Queue<T> {
 struct Shared<T> {
     queue: Mutex<Queue<T>>,
     capacity: usize,
-    /// An eventfd: eight bytes in, eight bytes out. Readable whenever a drain may find something.
-    event: File,
+    /// Readable whenever a drain may find something.
+    event: Bell,
 }
 
 impl<T> Shared<T> {
     /// Nothing that runs under the lock can panic halfway, so a poisoned queue is a whole queue.
     fn lock(&self) -> MutexGuard<'_, Queue<T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes a shard without a message: it takes a turn, in which it finds out what has changed. An eventfd: eight bytes in,
+/// eight bytes out.
+#[derive(Clone, Debug)]
+pub struct Bell(Arc<File>);
+
+impl Bell {
+    /// Harmless once the shard has ended. An eventfd refuses a write only when its counter stands at 2^64 - 2, and then
+    /// it is readable anyway.
+    pub fn ring(&self) {
+        let written = (&*self.0).write(&1_u64.to_ne_bytes());
+        debug_assert!(matches!(written, Ok(8)), "waking a shard failed: {written:?}");
+    }
+
+    /// Reading an eventfd sets it to zero; when it is zero already the answer is EAGAIN, and all is well too.
+    fn reset(&self) {
+        let read = (&*self.0).read(&mut [0; 8]);
+        debug_assert!(
+            read.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |bytes| *bytes == 8),
+            "resetting a mailbox failed: {read:?}"
+        );
     }
 }
 
@@ -120,7 +143,7 @@ impl<T> Sender<T> {
         queue.messages.push_back(message);
         drop(queue);
         if wake {
-            self.wake();
+            self.0.event.ring();
         }
         Ok(())
     }
@@ -128,12 +151,6 @@ impl<T> Sender<T> {
     /// True once the receiver is gone.
     pub fn is_closed(&self) -> bool {
         !self.0.lock().open
-    }
-
-    /// An eventfd refuses a write only when its counter stands at 2^64 - 2, and then it is readable anyway.
-    fn wake(&self) {
-        let written = (&self.0.event).write(&1_u64.to_ne_bytes());
-        debug_assert!(matches!(written, Ok(8)), "waking a shard failed: {written:?}");
     }
 }
 
@@ -159,25 +176,21 @@ pub struct Receiver<T> {
 impl<T> Receiver<T> {
     /// Poll this for readability, then [`Receiver::drain`]. It does not block, so poll it and do not read it.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.shared.event.as_fd()
+        self.shared.event.0.as_fd()
+    }
+
+    /// Wakes the shard that waits for this mailbox.
+    pub fn bell(&self) -> Bell {
+        self.shared.event.clone()
     }
 
     /// Appends everything that has arrived, in order for each sender, and re-arms the eventfd. Returns how much it was.
     pub fn drain(&mut self, messages: &mut Vec<T>) -> usize {
-        self.reset();
+        self.shared.event.reset();
         std::mem::swap(&mut self.shared.lock().messages, &mut self.spare);
         let count = self.spare.len();
         messages.extend(self.spare.drain(..));
         count
-    }
-
-    /// Reading an eventfd sets it to zero; when it is zero already the answer is EAGAIN, and all is well too.
-    fn reset(&self) {
-        let read = (&self.shared.event).read(&mut [0; 8]);
-        debug_assert!(
-            read.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |bytes| *bytes == 8),
-            "resetting a mailbox failed: {read:?}"
-        );
     }
 }
 
@@ -226,7 +239,7 @@ mod tests {
             sender.try_send(message).unwrap();
         }
         let mut counter = [0; 8];
-        assert_eq!((&receiver.shared.event).read(&mut counter).unwrap(), 8);
+        assert_eq!((&*receiver.shared.event.0).read(&mut counter).unwrap(), 8);
         assert_eq!(u64::from_ne_bytes(counter), 1, "only the first of a burst writes the eventfd");
         assert_eq!(drained(&mut receiver), [0, 1, 2, 3, 4]);
         sender.try_send(5).unwrap();
@@ -234,6 +247,19 @@ mod tests {
         assert_eq!(drained(&mut receiver), [5]);
         assert!(!readable(&receiver, 0));
         assert!(drained(&mut receiver).is_empty());
+    }
+
+    #[test]
+    fn a_bell_wakes_without_a_message() {
+        let (_sender, mut receiver) = channel::<u8>(1).unwrap();
+        let bell = receiver.bell();
+        bell.ring();
+        bell.ring();
+        assert!(readable(&receiver, 0));
+        assert!(drained(&mut receiver).is_empty());
+        assert!(!readable(&receiver, 0));
+        drop(receiver);
+        bell.ring();
     }
 
     #[test]

@@ -165,6 +165,11 @@ impl Ops {
         self.slots.shrink();
     }
 
+    /// What cancels this operation; `None` once it has ended.
+    pub(crate) fn token_in_flight(&self, key: Key) -> Option<Token> {
+        self.slots.get(key).filter(|slot| matches!(slot.state, State::InFlight)).map(|slot| slot.token)
+    }
+
     /// The result of a single operation, once.
     pub(crate) fn poll_single(&mut self, key: Key, context: &Context<'_>) -> Poll<Outcome> {
         let Some(slot) = self.slots.get_mut(key) else {

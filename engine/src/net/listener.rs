@@ -31,6 +31,8 @@ pub struct Listener {
     handle: Handle,
     desc: Desc,
     accepts: [Option<Key>; IN_FLIGHT],
+    /// Accepts to keep in flight.
+    width: usize,
     /// Where to look first, so that no accept is always the last one asked.
     next: usize,
     resting: Option<Timestamp>,
@@ -49,7 +51,15 @@ impl Listener {
 
     pub(crate) fn adopted(handle: &Handle, desc: Desc) -> Self {
         let timer = Timer::new(handle);
-        Self { handle: handle.clone(), desc, accepts: [None; IN_FLIGHT], next: 0, resting: None, timer }
+        Self {
+            handle: handle.clone(),
+            desc,
+            accepts: [None; IN_FLIGHT],
+            width: IN_FLIGHT,
+            next: 0,
+            resting: None,
+            timer,
+        }
     }
 
     /// The next connection, or an error that concerns one connection only (it went away before it was accepted).
@@ -67,6 +77,8 @@ impl Listener {
         self.arm();
         loop {
             match self.poll_in_flight(context) {
+                // Narrowed meanwhile; nothing was lost by it.
+                Poll::Ready(Err(Errno::CANCELED)) => self.arm(),
                 Poll::Ready(Err(errno)) if !errno.concerns_one_connection() => {
                     if self.resting.is_none() {
                         self.handle.count(|s| s.accept_pauses += 1);
@@ -80,10 +92,32 @@ impl Listener {
         }
     }
 
+    /// Take connections one at a time, and only while somebody polls: those that come meanwhile wait in the kernel.
+    /// Accepts in flight beyond that are cancelled; what they have brought already is still given out.
+    pub fn narrow(&mut self) {
+        if self.width == 1 {
+            return;
+        }
+        self.width = 1;
+        for key in self.accepts.iter().flatten() {
+            let token = self.handle.0.ops.borrow().token_in_flight(*key);
+            if let Some(token) = token {
+                self.handle.cancel(token);
+            }
+        }
+    }
+
+    /// Take bursts in one turn again.
+    pub fn widen(&mut self) {
+        self.width = IN_FLIGHT;
+    }
+
     fn arm(&mut self) {
+        let mut missing = self.width.saturating_sub(self.accepts.iter().flatten().count());
         for slot in &mut self.accepts {
-            if slot.is_none() {
+            if slot.is_none() && missing > 0 {
                 *slot = Some(self.handle.submit(Op::Accept { listener: self.desc }));
+                missing -= 1;
             }
         }
     }
