@@ -10,7 +10,7 @@ pub(crate) struct Candidate {
     pub(crate) weight: u16,
     /// Connections now, those being opened included.
     pub(crate) active: u32,
-    /// Neither tried for this connection already nor set aside after a failure.
+    /// Neither tried for this connection already, nor set aside after a failure, nor at its limit.
     pub(crate) usable: bool,
 }
 

@@ -23,6 +23,7 @@ pub mod l4;
 pub mod link;
 mod listen;
 mod logging;
+pub mod permits;
 mod placement;
 mod process;
 #[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]

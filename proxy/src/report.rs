@@ -16,6 +16,7 @@ pub struct ShardReport {
     pub draining: bool,
     pub engine: EngineStats,
     pub listeners: Vec<ListenerReport>,
+    pub clusters: Vec<ClusterReport>,
     pub endpoints: Vec<EndpointReport>,
     /// By [`RungKind`], in its order.
     pub rungs: [RungReport; RungKind::ALL.len()],
@@ -29,10 +30,27 @@ pub struct ListenerReport {
     pub name: Arc<str>,
     pub accepted: u64,
     pub active: u64,
+    /// Permits held. Above `active` for the turn in which sockets are closed.
+    pub live: u64,
+    /// Times that accepting paused because the limit was reached.
+    pub limit_pauses: u64,
     /// Bytes from clients to endpoints.
     pub bytes_up: u64,
     /// Bytes from endpoints to clients.
     pub bytes_down: u64,
+}
+
+/// Counters of one cluster on one shard. They outlive a reload as long as the cluster keeps its name.
+#[derive(Clone, Debug)]
+pub struct ClusterReport {
+    pub name: Arc<str>,
+    /// Permits held.
+    pub live: u64,
+    /// Connections that had to wait, whatever became of them.
+    pub queued: u64,
+    /// Connections over the limit that found no place in the queue.
+    pub refused: u64,
+    pub queue_timeouts: u64,
 }
 
 /// Counters of one endpoint on one shard.
@@ -42,6 +60,8 @@ pub struct EndpointReport {
     pub address: Address,
     pub weight: u16,
     pub active: u64,
+    /// Permits held.
+    pub live: u64,
     pub connects: u64,
     pub connect_failures: u64,
     pub bytes_up: u64,
@@ -112,6 +132,10 @@ pub enum Reason {
     ConnectTimeout,
     /// The cluster has no endpoints.
     NoEndpoint,
+    /// Over `max_connections`, and the queue is full or there is none.
+    Limit,
+    /// Over `max_connections`, and waited for the queue's time-out.
+    QueueTimeout,
     /// The client left before an endpoint was connected.
     DownstreamGone,
     /// Drain deadline, or a second signal.
@@ -123,7 +147,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Finished,
         Self::DownstreamReset,
         Self::UpstreamReset,
@@ -132,6 +156,8 @@ impl Reason {
         Self::ConnectFailed,
         Self::ConnectTimeout,
         Self::NoEndpoint,
+        Self::Limit,
+        Self::QueueTimeout,
         Self::DownstreamGone,
         Self::Drained,
         Self::Panicked,
@@ -149,6 +175,8 @@ impl Reason {
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::NoEndpoint => "no_endpoint",
+            Self::Limit => "limit",
+            Self::QueueTimeout => "queue_timeout",
             Self::DownstreamGone => "downstream_gone",
             Self::Drained => "drained",
             Self::Panicked => "panicked",
@@ -181,6 +209,8 @@ pub struct ConnectionReport {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
+    /// Waits for its cluster or an endpoint to come below `max_connections`.
+    Queued,
     Connecting,
     Open,
     /// The client has sent its FIN, the endpoint not yet.
@@ -192,6 +222,7 @@ pub enum ConnectionState {
 impl ConnectionState {
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Connecting => "connecting",
             Self::Open => "open",
             Self::HalfClosedDownstream => "half_closed_downstream",

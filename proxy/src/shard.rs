@@ -4,6 +4,7 @@ use crate::{
     command::{Applied, Command},
     l4::accept_loop,
     link::{DriverInfo, SendError, ShardLink, ShardSpec, StartError},
+    permits::Calls,
     snapshot::{BindId, Snapshot},
     state::State,
     table,
@@ -90,7 +91,7 @@ pub(crate) fn start(spec: ShardSpec) -> Result<Box<dyn ShardLink>, StartError> {
 
 /// The life of a shard's thread. Memory is allocated after pinning, so that it is near.
 fn live(spec: &ShardSpec, mut mailbox: Receiver<Command>, ready: &mpsc::Sender<Result<DriverInfo, StartError>>) {
-    let state = match build(spec) {
+    let state = match build(spec, Calls::new(Some(mailbox.bell()))) {
         Ok(state) => state,
         Err(error) => return drop(ready.send(Err(error))),
     };
@@ -104,7 +105,7 @@ fn live(spec: &ShardSpec, mut mailbox: Receiver<Command>, ready: &mpsc::Sender<R
     }
 }
 
-fn build(spec: &ShardSpec) -> Result<Rc<State>, StartError> {
+fn build(spec: &ShardSpec, calls: Arc<Calls>) -> Result<Rc<State>, StartError> {
     if let Some(core) = spec.core
         && let Err(error) = cores::pin(core)
     {
@@ -127,7 +128,7 @@ fn build(spec: &ShardSpec) -> Result<Rc<State>, StartError> {
     let pipes = PipePool::new(spec.pipes, Arc::clone(&spec.pipe_budget));
     let handle = Handle::with_pipes(driver, pool, pipes, limits, spec.limits.max_idle_time);
     let seed = clock.now().as_nanos() ^ u64::from(spec.shard) << 56;
-    Ok(State::new(handle, spec.shard, spec.core.unwrap_or_default(), seed))
+    Ok(State::new(handle, spec.shard, spec.core.unwrap_or_default(), seed, calls))
 }
 
 fn driver(spec: &ShardSpec, pool: &BufferPool, clock: &Clock) -> Result<Box<dyn Driver>, StartError> {
@@ -188,6 +189,8 @@ impl Inbox for ProxyInbox {
     }
 
     fn after_turn(&mut self) -> ControlFlow<()> {
+        self.state.give_back_closed();
+        self.state.caller.answer();
         if self.drained.is_some()
             && self.state.table.borrow().is_empty()
             && let Some(done) = self.drained.take()

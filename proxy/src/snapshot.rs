@@ -8,8 +8,8 @@ mod compile;
 
 pub(crate) use compile::{BindPlan, Ids, bind_plans, compile, supported};
 
-use crate::l4::LadderSettings;
-use balance_config::model::{Address, Policy, SocketOptions};
+use crate::{l4::LadderSettings, permits::Limit};
+use balance_config::model::{Address, Policy, Queue, SocketOptions};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Debug)]
@@ -34,6 +34,9 @@ pub struct Listener {
     pub name: Arc<str>,
     pub binds: Vec<Bind>,
     pub cluster: Arc<Cluster>,
+    /// The number that the limit is set to once this snapshot is in force.
+    pub max_connections: Option<u32>,
+    pub limit: Arc<Limit>,
     pub idle_timeout: Option<Duration>,
     pub half_close_timeout: Option<Duration>,
     pub ladder: LadderSettings,
@@ -53,6 +56,10 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     pub connect_attempts: u8,
     pub fail_timeout: Duration,
+    pub max_connections: Option<u32>,
+    /// Connections wait in the list of this limit, for a permit of it or of an endpoint.
+    pub limit: Arc<Limit>,
+    pub queue: Queue,
     pub socket: SocketOptions,
 }
 
@@ -61,4 +68,21 @@ pub struct Endpoint {
     pub id: EndpointId,
     pub address: Address,
     pub weight: u16,
+    pub max_connections: Option<u32>,
+    pub limit: Arc<Limit>,
+}
+
+impl Snapshot {
+    /// Make its numbers the ones that hold, on every shard at once. Limits are shared with the snapshot before.
+    pub(crate) fn enforce_limits(&self) {
+        for listener in &self.listeners {
+            listener.limit.set_max(listener.max_connections);
+        }
+        for cluster in &self.clusters {
+            cluster.limit.set_max(cluster.max_connections);
+            for endpoint in &cluster.endpoints {
+                endpoint.limit.set_max(endpoint.max_connections);
+            }
+        }
+    }
 }

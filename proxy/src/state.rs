@@ -6,11 +6,12 @@
 use crate::{
     balance::Balancer,
     l4::{LadderSettings, Tally},
-    report::{EndpointReport, ListenerReport, Reason, RungKind, RungReport, ShardReport},
+    permits::{Caller, Calls, Lease, Limit, Permit},
+    report::{ClusterReport, EndpointReport, ListenerReport, Reason, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
 };
-use balance_config::model::Address;
+use balance_config::model::{Address, Queue};
 use balance_engine::{
     Handle,
     clock::Timestamp,
@@ -42,7 +43,18 @@ pub(crate) struct State {
     endpoints: RefCell<HashMap<EndpointId, Rc<EndpointState>>>,
     endings: [Cell<u64>; Reason::ALL.len()],
     rungs: RefCell<[RungReport; RungKind::ALL.len()]>,
+    /// Those who wait for a permit on this shard.
+    pub(crate) caller: Rc<Caller>,
+    leaving: RefCell<Leaving>,
     next_id: Cell<u64>,
+}
+
+/// Permits of connections that end in this turn. Their sockets are closed at the start of the next one, and only then may
+/// somebody else open a connection: an endpoint must not see one more than its limit.
+#[derive(Default)]
+struct Leaving {
+    turn: u64,
+    permits: Vec<Permit>,
 }
 
 /// A listener's counters and what its next connection gets.
@@ -50,6 +62,8 @@ pub(crate) struct ListenerState {
     pub(crate) name: Arc<str>,
     pub(crate) accepted: Cell<u64>,
     pub(crate) active: Cell<u64>,
+    pub(crate) lease: Rc<Lease>,
+    pub(crate) limit_pauses: Cell<u64>,
     pub(crate) bytes_up: Cell<u64>,
     pub(crate) bytes_down: Cell<u64>,
     pub(crate) settings: Cell<Timeouts>,
@@ -116,7 +130,39 @@ pub(crate) struct ClusterState {
     pub(crate) connect_timeout: Duration,
     pub(crate) connect_attempts: u8,
     pub(crate) fail_timeout: Duration,
+    pub(crate) gate: Rc<Gate>,
+    pub(crate) queue: Queue,
     pub(crate) options: StreamOptions,
+}
+
+/// How many get into a cluster. Stays the same while the cluster keeps its name, so that it counts those who came before a
+/// reload.
+pub(crate) struct Gate {
+    pub(crate) lease: Rc<Lease>,
+    pub(crate) queued: Cell<u64>,
+    pub(crate) refused: Cell<u64>,
+    pub(crate) queue_timeouts: Cell<u64>,
+}
+
+impl Gate {
+    fn new(limit: &Arc<Limit>) -> Rc<Self> {
+        Rc::new(Self {
+            lease: Lease::new(limit),
+            queued: Cell::new(0),
+            refused: Cell::new(0),
+            queue_timeouts: Cell::new(0),
+        })
+    }
+
+    fn report(&self, name: &Arc<str>) -> ClusterReport {
+        ClusterReport {
+            name: Arc::clone(name),
+            live: u64::from(self.lease.live()),
+            queued: self.queued.get(),
+            refused: self.refused.get(),
+            queue_timeouts: self.queue_timeouts.get(),
+        }
+    }
 }
 
 /// An endpoint's counters and its standing with this shard.
@@ -125,6 +171,7 @@ pub(crate) struct EndpointState {
     pub(crate) target: Target,
     pub(crate) weight: Cell<u16>,
     pub(crate) active: Cell<u32>,
+    pub(crate) lease: Rc<Lease>,
     pub(crate) connects: Cell<u64>,
     pub(crate) connect_failures: Cell<u64>,
     pub(crate) bytes_up: Cell<u64>,
@@ -144,6 +191,7 @@ impl EndpointState {
             target,
             weight: Cell::new(endpoint.weight),
             active: Cell::new(0),
+            lease: Lease::new(&endpoint.limit),
             connects: Cell::new(0),
             connect_failures: Cell::new(0),
             bytes_up: Cell::new(0),
@@ -158,7 +206,7 @@ impl EndpointState {
 }
 
 impl State {
-    pub(crate) fn new(handle: Handle, shard: u16, core: u16, seed: u64) -> Rc<Self> {
+    pub(crate) fn new(handle: Handle, shard: u16, core: u16, seed: u64, calls: Arc<Calls>) -> Rc<Self> {
         Rc::new(Self {
             handle,
             shard,
@@ -173,6 +221,8 @@ impl State {
             endpoints: RefCell::default(),
             endings: Default::default(),
             rungs: RefCell::default(),
+            caller: Caller::new(calls),
+            leaving: RefCell::default(),
             next_id: Cell::new(1),
         })
     }
@@ -187,6 +237,22 @@ impl State {
     pub(crate) fn count_ending(&self, reason: Reason) {
         if let Some(at) = Reason::ALL.iter().position(|r| *r == reason) {
             self.endings[at].set(self.endings[at].get() + 1);
+        }
+    }
+
+    /// Give these permits back once the sockets that are being closed now are closed.
+    pub(crate) fn give_back_after_close(&self, permits: impl IntoIterator<Item = Permit>) {
+        self.give_back_closed();
+        self.leaving.borrow_mut().permits.extend(permits);
+    }
+
+    /// After every turn: give back the permits of connections that ended in an earlier one.
+    pub(crate) fn give_back_closed(&self) {
+        let mut leaving = self.leaving.borrow_mut();
+        let turn = self.handle.turn();
+        if leaving.turn != turn {
+            leaving.turn = turn;
+            leaving.permits.clear();
         }
     }
 
@@ -205,9 +271,11 @@ impl State {
         let mut clusters = HashMap::new();
         for cluster in &new.clusters {
             let unchanged = old.as_ref().is_some_and(|o| o.clusters.iter().any(|c| Arc::ptr_eq(c, cluster)));
-            let known = self.clusters.borrow().get(&cluster.name).filter(|_| unchanged).cloned();
+            let known = self.clusters.borrow().get(&cluster.name).cloned();
+            let gate = known.as_ref().map_or_else(|| Gate::new(&cluster.limit), |known| Rc::clone(&known.gate));
             let members = self.members(cluster, &mut endpoints);
-            let state = known.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, members)));
+            let known = known.filter(|_| unchanged);
+            let state = known.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, members, gate)));
             clusters.insert(Arc::clone(&cluster.name), state);
         }
         let listeners = new.listeners.iter().map(|l| {
@@ -218,6 +286,8 @@ impl State {
         *self.listeners.borrow_mut() = listeners;
         *self.clusters.borrow_mut() = clusters;
         *self.endpoints.borrow_mut() = endpoints;
+        // A new endpoint may be what they wait for.
+        new.clusters.iter().for_each(|cluster| cluster.limit.waits().call_first(None));
         self.snapshot.replace(Some(new))
     }
 
@@ -242,7 +312,10 @@ impl State {
         clusters: &HashMap<Arc<str>, Rc<ClusterState>>,
     ) -> Rc<ListenerState> {
         let cluster = clusters.get(&listener.cluster.name).cloned();
-        let cluster = cluster.unwrap_or_else(|| Rc::new(ClusterState::new(&listener.cluster, Vec::new())));
+        let cluster = cluster.unwrap_or_else(|| {
+            let gate = Gate::new(&listener.cluster.limit);
+            Rc::new(ClusterState::new(&listener.cluster, Vec::new(), gate))
+        });
         let settings = Timeouts::new(listener.idle_timeout, listener.half_close_timeout);
         let ladder = Rc::new(listener.ladder);
         if let Some(known) = self.listeners.borrow().get(&listener.name) {
@@ -255,6 +328,8 @@ impl State {
             name: Arc::clone(&listener.name),
             accepted: Cell::new(0),
             active: Cell::new(0),
+            lease: Lease::new(&listener.limit),
+            limit_pauses: Cell::new(0),
             bytes_up: Cell::new(0),
             bytes_down: Cell::new(0),
             settings: Cell::new(settings),
@@ -265,6 +340,13 @@ impl State {
 
     pub(crate) fn listener_named(&self, name: &str) -> Option<Rc<ListenerState>> {
         self.listeners.borrow().get(name).cloned()
+    }
+
+    /// The cluster as the newest snapshot has it, or as it was when that has none of this name.
+    pub(crate) fn newest(&self, cluster: &Rc<ClusterState>) -> Rc<ClusterState> {
+        let clusters = self.clusters.borrow();
+        let newest = clusters.get(&cluster.name).filter(|newest| Rc::ptr_eq(&newest.gate, &cluster.gate));
+        Rc::clone(newest.unwrap_or(cluster))
     }
 
     /// A copy of everything that is counted.
@@ -285,6 +367,7 @@ impl State {
             draining: self.draining.get(),
             engine: self.handle.stats(),
             listeners: listeners.map(|l| l.report()).collect(),
+            clusters: self.clusters.borrow().values().map(|c| c.gate.report(&c.name)).collect(),
             endpoints: endpoints.collect(),
             rungs: *self.rungs.borrow(),
             endings: Reason::ALL.into_iter().zip(self.endings.iter().map(Cell::get)).collect(),
@@ -293,7 +376,7 @@ impl State {
 }
 
 impl ClusterState {
-    fn new(cluster: &snapshot::Cluster, endpoints: Vec<Rc<EndpointState>>) -> Self {
+    fn new(cluster: &snapshot::Cluster, endpoints: Vec<Rc<EndpointState>>, gate: Rc<Gate>) -> Self {
         Self {
             name: Arc::clone(&cluster.name),
             balancer: RefCell::new(Balancer::new(cluster.policy, endpoints.len())),
@@ -301,6 +384,8 @@ impl ClusterState {
             connect_timeout: cluster.connect_timeout,
             connect_attempts: cluster.connect_attempts,
             fail_timeout: cluster.fail_timeout,
+            gate,
+            queue: cluster.queue,
             options: StreamOptions { nodelay: cluster.socket.nodelay, keepalive: cluster.socket.keepalive },
         }
     }
@@ -312,6 +397,8 @@ impl ListenerState {
             name: Arc::clone(&self.name),
             accepted: self.accepted.get(),
             active: self.active.get(),
+            live: u64::from(self.lease.live()),
+            limit_pauses: self.limit_pauses.get(),
             bytes_up: self.bytes_up.get(),
             bytes_down: self.bytes_down.get(),
         }
@@ -325,6 +412,7 @@ impl EndpointState {
             address: self.address.clone(),
             weight: self.weight.get(),
             active: u64::from(self.active.get()),
+            live: u64::from(self.lease.live()),
             connects: self.connects.get(),
             connect_failures: self.connect_failures.get(),
             bytes_up: self.bytes_up.get(),

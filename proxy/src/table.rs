@@ -1,6 +1,7 @@
 //! The connection table of a shard: a row for every connection, from accept to end.
 
 use crate::{
+    permits::Permit,
     report::{ConnectionFilter, ConnectionReport, ConnectionState, Reason, RungKind},
     state::{EndpointState, ListenerState, State},
 };
@@ -14,6 +15,7 @@ pub(crate) struct Row {
     pub(crate) listener: Rc<ListenerState>,
     /// The one it is connected to, or being connected to.
     pub(crate) endpoint: Option<Rc<EndpointState>>,
+    pub(crate) permits: Permits,
     pub(crate) opened: Timestamp,
     /// The last turn in which a byte moved.
     pub(crate) progress: Timestamp,
@@ -25,6 +27,14 @@ pub(crate) struct Row {
     pub(crate) rung_down: RungKind,
     /// Why it ended; as long as it lives, what it would be counted as if its task just vanished.
     pub(crate) reason: Reason,
+}
+
+/// What gives a connection the right to be.
+#[derive(Default)]
+pub(crate) struct Permits {
+    pub(crate) listener: Option<Permit>,
+    pub(crate) cluster: Option<Permit>,
+    pub(crate) endpoint: Option<Permit>,
 }
 
 /// Keeps a row in the table; dropping it ends the connection for all accounts.
@@ -58,6 +68,9 @@ impl Drop for RowGuard {
     fn drop(&mut self) {
         let Some(mut row) = self.state.table.borrow_mut().remove(self.key) else { return };
         row.set_endpoint(None);
+        // Whatever ended it: its sockets were dropped before its row.
+        let Permits { listener, cluster, endpoint } = std::mem::take(&mut row.permits);
+        self.state.give_back_after_close([endpoint, cluster, listener].into_iter().flatten());
         let reason = match self.state.handle.ending() {
             Ending::Panicked => Reason::Panicked,
             Ending::Aborted | Ending::Expired => Reason::Drained,

@@ -4,53 +4,120 @@
 //! again; others pass it over until that one has succeeded or failed. So an endpoint that comes back is used again
 //! without a health check, and one that stays away costs one connection a `fail_timeout`, which is retried elsewhere.
 //! Where all endpoints are set aside, they are tried all the same: a wrong suspicion must not refuse service.
+//!
+//! A connection needs a permit of its cluster and one of its endpoint. An endpoint at its limit is passed over; where
+//! that leaves none that is not set aside, or the cluster is at its limit, the connection waits in the queue of the
+//! cluster. Where there is no queue, those set aside are tried before the connection is refused.
+
+mod find;
 
 use crate::{
-    balance::Candidate,
-    report::Reason,
+    permits::{Permit, Turn},
+    report::{ConnectionState, Reason},
     state::{ClusterState, EndpointState, State},
-    table::RowGuard,
+    table::{Row, RowGuard},
 };
 use balance_engine::{
+    clock::Timestamp,
     driver::Errno,
     net::{Connect, Socket, Timer, connect},
 };
+use find::{Found, Search};
 use std::{
+    future::poll_fn,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
-/// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried.
+/// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried, and the row gets
+/// its permits.
 ///
 /// # Errors
 /// The reason to end the connection with, when every attempt failed.
 ///
 /// # Cancel safety
-/// Dropping it gives up the attempt under way.
-pub(crate) async fn open(state: Rc<State>, cluster: Rc<ClusterState>, row: RowHandle) -> Result<Socket, Reason> {
+/// Dropping it gives up the attempt under way, or the place in the queue.
+pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: RowHandle) -> Result<Socket, Reason> {
     // Without a failure, which is nearly always, this allocates nothing.
-    let mut failed_at = Vec::new();
+    let mut tried = Vec::new();
     let mut reason = Reason::NoEndpoint;
-    while failed_at.len() < usize::from(cluster.connect_attempts) {
-        let Some(index) = choose(&state, &cluster, &failed_at) else { break };
-        let endpoint = &cluster.endpoints[index];
-        row.set_endpoint(Some(Rc::clone(endpoint)));
-        match attempt(&state, &cluster, endpoint).await {
+    for attempts in 0..cluster.connect_attempts {
+        // Where others wait already, a new connection goes behind them.
+        let behind = attempts == 0 && !cluster.gate.lease.limit().waits().is_empty();
+        let search = Search { state: &state, cluster: &cluster, tried: &tried, row: &row, mine: None };
+        let found = if behind { Found::AtLimit } else { search.find() };
+        let endpoint = match found {
+            Found::Endpoint(endpoint) => endpoint,
+            Found::Nothing => break,
+            Found::AtLimit => wait(&state, &mut cluster, &tried, &row).await?,
+        };
+        match attempt(&state, &cluster, &endpoint).await {
             Ok(socket) => {
                 endpoint.connects.set(endpoint.connects.get() + 1);
-                endpoint.set_aside_until.set(None);
+                if endpoint.set_aside_until.take().is_some() {
+                    cluster.gate.lease.limit().waits().call_first(None);
+                }
                 return Ok(socket);
             }
             Err(failure) => {
                 reason = failure.reason();
-                failed(&state, &cluster, endpoint, failure);
-                failed_at.push(index);
+                failed(&state, &cluster, &endpoint, failure);
+                row.leave_endpoint();
+                tried.push(endpoint);
             }
         }
     }
-    row.set_endpoint(None);
     Err(reason)
+}
+
+/// Wait in the queue of the cluster until there are permits for an endpoint. A reload meanwhile leaves `cluster` as the
+/// new snapshot has it.
+async fn wait(
+    state: &State,
+    cluster: &mut Rc<ClusterState>,
+    tried: &[Rc<EndpointState>],
+    row: &RowHandle,
+) -> Result<Rc<EndpointState>, Reason> {
+    // Who waits for the one keeps others from the other.
+    row.give_up_cluster();
+    let gate = Rc::clone(&cluster.gate);
+    let queue = cluster.queue;
+    let waits = gate.lease.limit().waits();
+    let Some(turn) = Turn::enter(&state.caller, waits, queue.size as usize) else {
+        let search = Search { state, cluster, tried, row, mine: None };
+        if queue.size == 0
+            && let Found::Endpoint(endpoint) = search.find_set_aside()
+        {
+            return Ok(endpoint);
+        }
+        gate.refused.set(gate.refused.get() + 1);
+        return Err(Reason::Limit);
+    };
+    gate.queued.set(gate.queued.get() + 1);
+    row.with(|row| row.state = ConnectionState::Queued);
+    let deadline = state.handle.now() + queue.timeout;
+    let mut timer = Timer::new(&state.handle);
+    let mut look_again: Option<Timestamp> = None;
+    poll_fn(|context| {
+        let now = state.handle.now();
+        let due = look_again.take_if(|at| *at <= now).is_some();
+        if turn.is_called(context) || (due && turn.is_first()) {
+            *cluster = state.newest(cluster);
+            let search = Search { state, cluster, tried, row, mine: Some(turn.ticket()) };
+            match search.find() {
+                Found::Endpoint(endpoint) => return Poll::Ready(Ok(endpoint)),
+                Found::Nothing => return Poll::Ready(Err(Reason::NoEndpoint)),
+                Found::AtLimit => look_again = search.next_comeback(),
+            }
+        }
+        let until = look_again.map_or(deadline, |at| at.min(deadline));
+        timer.poll_at(until, context).map(|()| {
+            gate.queue_timeouts.set(gate.queue_timeouts.get() + 1);
+            Err(Reason::QueueTimeout)
+        })
+    })
+    .await
 }
 
 /// The row as the opening future needs it: weakly, because the guard belongs to the connection that owns this future.
@@ -64,34 +131,38 @@ impl RowHandle {
         Self { state: Rc::clone(&guard.state), key: guard.key }
     }
 
-    fn set_endpoint(&self, endpoint: Option<Rc<EndpointState>>) {
-        if let Some(row) = self.state.table.borrow_mut().get_mut(self.key) {
-            row.set_endpoint(endpoint);
-        }
+    fn with<T>(&self, change: impl FnOnce(&mut Row) -> T) -> Option<T> {
+        self.state.table.borrow_mut().get_mut(self.key).map(change)
     }
-}
 
-fn choose(state: &State, cluster: &ClusterState, tried: &[usize]) -> Option<usize> {
-    let now = state.handle.now();
-    let mut rng = state.rng.borrow_mut();
-    let mut choose = |all: bool| {
-        let of = |i: usize| {
-            let endpoint = &cluster.endpoints[i];
-            Candidate {
-                weight: endpoint.weight.get(),
-                active: endpoint.active.get(),
-                usable: !tried.contains(&i) && (all || !endpoint.is_set_aside(now)),
-            }
-        };
-        cluster.balancer.borrow_mut().choose(cluster.endpoints.len(), of, &mut rng)
-    };
-    let index = choose(false).or_else(|| choose(true))?;
-    let endpoint = &cluster.endpoints[index];
-    if endpoint.set_aside_until.get().is_some() {
-        // This connection is the one that tries it again; others wait for its verdict.
-        endpoint.set_aside_until.set(Some(now + cluster.connect_timeout));
+    fn has_cluster_permit(&self) -> bool {
+        self.with(|row| row.permits.cluster.is_some()).unwrap_or(false)
     }
-    Some(index)
+
+    fn go_to(&self, endpoint: &Rc<EndpointState>, cluster_permit: Option<Permit>, endpoint_permit: Permit) {
+        self.with(|row| {
+            row.set_endpoint(Some(Rc::clone(endpoint)));
+            if cluster_permit.is_some() {
+                row.permits.cluster = cluster_permit;
+            }
+            row.permits.endpoint = Some(endpoint_permit);
+            row.state = ConnectionState::Connecting;
+        });
+    }
+
+    fn leave_endpoint(&self) {
+        let permit = self.with(|row| {
+            row.set_endpoint(None);
+            row.permits.endpoint.take()
+        });
+        // The descriptor that could not be connected is being closed.
+        self.state.give_back_after_close(permit.flatten());
+    }
+
+    fn give_up_cluster(&self) {
+        let permit = self.with(|row| row.permits.cluster.take());
+        self.state.give_back_after_close(permit.flatten());
+    }
 }
 
 /// Why one attempt failed.
@@ -141,7 +212,7 @@ async fn attempt(state: &State, cluster: &ClusterState, endpoint: &EndpointState
     let deadline = state.handle.now() + cluster.connect_timeout;
     let mut connecting = connect(&state.handle, endpoint.target.clone(), cluster.options);
     let mut timer = Timer::new(&state.handle);
-    std::future::poll_fn(move |context: &mut Context<'_>| {
+    poll_fn(move |context: &mut Context<'_>| {
         if let Poll::Ready(result) = Pin::new(&mut connecting as &mut Connect).poll(context) {
             return Poll::Ready(result.map_err(Failure::Refused));
         }

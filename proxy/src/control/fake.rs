@@ -4,7 +4,7 @@
 use crate::{
     command::{Applied, Command},
     link::{DriverInfo, SendError, ShardLink, StartError},
-    report::{ConnectionReport, EndpointReport, ListenerReport, Reason, ShardReport},
+    report::{ClusterReport, ConnectionReport, EndpointReport, ListenerReport, Reason, ShardReport},
     snapshot::{BindId, Snapshot},
 };
 use std::{
@@ -169,9 +169,15 @@ impl Fake {
                     name: l.name.clone(),
                     accepted: 7,
                     active: self.knobs.active.load(Ordering::Acquire),
+                    live: self.knobs.active.load(Ordering::Acquire),
+                    limit_pauses: 0,
                     bytes_up: 1000,
                     bytes_down: 2000,
                 })
+                .collect(),
+            clusters: clusters
+                .iter()
+                .map(|c| ClusterReport { name: c.name.clone(), live: 0, queued: 4, refused: 3, queue_timeouts: 2 })
                 .collect(),
             endpoints: clusters
                 .iter()
@@ -181,6 +187,7 @@ impl Fake {
                     address: e.address.clone(),
                     weight: e.weight,
                     active: 0,
+                    live: 0,
                     connects: 3,
                     connect_failures: 1,
                     bytes_up: 1000,

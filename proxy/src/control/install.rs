@@ -103,6 +103,7 @@ impl Installer {
         let (mut bound, sockets) = split_by_shard(opened, fleet.len());
         // The last thing that can fail, and hardly ever: the file to rename was made in that directory just now.
         bound.iter_mut().try_for_each(Bound::publish).map_err(Refusal::Bind)?;
+        snapshot.enforce_limits();
         let lagging = fleet.apply(&snapshot, sockets).await;
         let fresh = addresses(&bound);
         self.commit(ids, bound, snapshot.clone());

@@ -2,9 +2,10 @@
 
 use super::connection::Connection;
 use crate::{
+    permits::{Permit, Turn},
     report::{ConnectionState, Reason, RungKind},
     state::{ListenerState, State},
-    table::{Row, RowGuard},
+    table::{Permits, Row, RowGuard},
 };
 use balance_engine::{
     executor::Admission,
@@ -12,7 +13,8 @@ use balance_engine::{
 };
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
-/// Accept until aborted. While the shard has no room for another task, connections wait in the kernel's queue.
+/// Accept until aborted. While the shard has no room for another task, or the listener none for another connection,
+/// connections wait in the kernel's queue.
 pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerState>, mut listener: Listener) {
     loop {
         let accepted = poll_fn(|context| {
@@ -26,13 +28,39 @@ pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerSta
             listener.poll_accept(context)
         });
         // An error here is one client's that went away before it was accepted.
-        if let Ok(accepted) = accepted.await {
-            admit(&state, &listener_state, accepted);
-        }
+        let Ok(accepted) = accepted.await else { continue };
+        let permit = match at_once(&listener_state) {
+            Some(permit) => {
+                listener.widen();
+                permit
+            }
+            None => {
+                listener_state.limit_pauses.set(listener_state.limit_pauses.get() + 1);
+                listener.narrow();
+                in_turn(&state, &listener_state).await
+            }
+        };
+        admit(&state, &listener_state, accepted, permit);
     }
 }
 
-fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted) {
+/// A permit, unless other shards wait for one.
+fn at_once(listener: &ListenerState) -> Option<Permit> {
+    if listener.lease.limit().waits().is_empty() { listener.lease.take() } else { None }
+}
+
+async fn in_turn(state: &State, listener: &ListenerState) -> Permit {
+    // Each accept loop waits once, so there is a bound without a bound.
+    let waits = listener.lease.limit().waits();
+    let turn = Turn::enter(&state.caller, waits, usize::MAX).expect("a list without a bound has room");
+    poll_fn(|context| {
+        let permit = if turn.is_called(context) { listener.lease.take() } else { None };
+        permit.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted, permit: Permit) {
     listener.accepted.set(listener.accepted.get() + 1);
     listener.active.set(listener.active.get() + 1);
     let now = state.handle.now();
@@ -40,6 +68,7 @@ fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted) {
         id: state.next_id(),
         listener: Rc::clone(listener),
         endpoint: None,
+        permits: Permits { listener: Some(permit), ..Permits::default() },
         opened: now,
         progress: now,
         bytes_up: 0,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Connecting ── connected ──► Relaying ── both ends done, error, time-out ──► (row dropped)
-//!       └── no endpoint, client gone ──► reset
+//!       └── no endpoint, over a limit, client gone ──► reset
 //! ```
 
 use super::{
@@ -96,7 +96,9 @@ impl Connection {
             Verdict::Waiting => {}
         }
         let (limit, reason) = match state {
-            ConnectionState::Connecting | ConnectionState::Open => (self.timeouts.idle(), Reason::IdleTimeout),
+            ConnectionState::Queued | ConnectionState::Connecting | ConnectionState::Open => {
+                (self.timeouts.idle(), Reason::IdleTimeout)
+            }
             _ => (self.timeouts.half_close(), Reason::HalfCloseTimeout),
         };
         let Some(limit) = limit else { return Poll::Pending };

@@ -3,11 +3,12 @@
 
 use super::{Forward, LadderSettings, accept_loop};
 use crate::{
+    permits::{Calls, Limit, WaitList},
     report::RungKind,
     snapshot::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot},
     state::State,
 };
-use balance_config::model::{Address, Policy, SocketOptions};
+use balance_config::model::{Address, Policy, Queue, SocketOptions};
 use balance_engine::{
     Handle, Received,
     buf::{Budget, BufferPool, Class, Sizes},
@@ -39,7 +40,13 @@ fn handle() -> Handle {
 
 fn snapshot(endpoint: SocketAddr, ladder: LadderSettings) -> Arc<Snapshot> {
     let socket = SocketOptions { nodelay: true, keepalive: Some(Duration::from_secs(60)) };
-    let endpoint = Arc::new(Endpoint { id: EndpointId(1), address: Address::Ip(endpoint), weight: 1 });
+    let endpoint = Arc::new(Endpoint {
+        id: EndpointId(1),
+        address: Address::Ip(endpoint),
+        weight: 1,
+        max_connections: None,
+        limit: Limit::new(None, WaitList::new()),
+    });
     let cluster = Arc::new(Cluster {
         name: "c".into(),
         policy: Policy::RoundRobin,
@@ -47,6 +54,9 @@ fn snapshot(endpoint: SocketAddr, ladder: LadderSettings) -> Arc<Snapshot> {
         connect_timeout: Duration::from_secs(2),
         connect_attempts: 3,
         fail_timeout: Duration::from_secs(5),
+        max_connections: None,
+        limit: Limit::new(None, WaitList::new()),
+        queue: Queue { size: 0, timeout: Duration::from_secs(5) },
         socket,
     });
     let bind = Bind { id: BindId(1), address: Address::Ip(SocketAddr::from(([127, 0, 0, 1], 0))) };
@@ -54,6 +64,8 @@ fn snapshot(endpoint: SocketAddr, ladder: LadderSettings) -> Arc<Snapshot> {
         name: "l".into(),
         binds: vec![bind],
         cluster: Arc::clone(&cluster),
+        max_connections: None,
+        limit: Limit::new(None, WaitList::new()),
         idle_timeout: Some(Duration::from_secs(60)),
         half_close_timeout: Some(Duration::from_secs(60)),
         ladder,
@@ -77,7 +89,7 @@ fn world(handle: &Handle, ladder: LadderSettings) -> (Rc<State>, SocketAddr) {
         }
     };
     let _admitted = handle.spawn(Admission::Always, serve);
-    let state = State::new(handle.clone(), 0, 0, 1);
+    let state = State::new(handle.clone(), 0, 0, 1, Calls::new(None));
     state.adopt(snapshot(backend, ladder));
     let (front, front_fd) = listening();
     let listener = net::Listener::new(handle, front_fd).expect("adopted");

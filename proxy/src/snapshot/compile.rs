@@ -6,6 +6,7 @@
 use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot};
 use crate::{
     l4::{self, LadderSettings},
+    permits::{Limit, WaitList},
     report::RungKind,
 };
 use balance_config::{
@@ -164,6 +165,7 @@ pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Id
 }
 
 fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> Arc<Cluster> {
+    let limit = old.map_or_else(|| Limit::new(from.max_connections, WaitList::new()), |o| Arc::clone(&o.limit));
     let known: HashMap<EndpointId, &Arc<Endpoint>> = old.iter().flat_map(|c| &c.endpoints).map(|e| (e.id, e)).collect();
     let endpoints = from
         .endpoints
@@ -171,8 +173,16 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
         .filter_map(|e| direct(e).map(|address| (e, address)))
         .map(|(e, address)| {
             let id = EndpointId(ids.endpoints.id((from.name.clone(), address.clone())));
-            let new = Endpoint { id, address: address.clone(), weight: e.weight };
-            reuse(known.get(&id).copied(), new, |old, new| old.weight == new.weight)
+            let known = known.get(&id).copied();
+            let limit = known.map_or_else(
+                || Limit::new(e.max_connections, Arc::clone(limit.waits())),
+                |known| Arc::clone(&known.limit),
+            );
+            let new =
+                Endpoint { id, address: address.clone(), weight: e.weight, max_connections: e.max_connections, limit };
+            let same =
+                |old: &Endpoint, new: &Endpoint| old.weight == new.weight && old.max_connections == new.max_connections;
+            reuse(known, new, same)
         })
         .collect();
     let new = Cluster {
@@ -182,6 +192,9 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
         connect_timeout: from.connect_timeout,
         connect_attempts: from.connect_attempts,
         fail_timeout: from.fail_timeout,
+        max_connections: from.max_connections,
+        limit,
+        queue: from.queue,
         socket: from.socket,
     };
     reuse(old, new, |old, new| {
@@ -190,6 +203,8 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
             && old.connect_timeout == new.connect_timeout
             && old.connect_attempts == new.connect_attempts
             && old.fail_timeout == new.fail_timeout
+            && old.max_connections == new.max_connections
+            && old.queue == new.queue
             && old.socket == new.socket
     })
 }
@@ -209,6 +224,8 @@ fn listener(
         name: old.map_or_else(|| from.name.as_str().into(), |o| o.name.clone()),
         binds: from.bind.iter().enumerate().map(bind).collect(),
         cluster: cluster.clone(),
+        max_connections: from.max_connections,
+        limit: old.map_or_else(|| Limit::new(from.max_connections, WaitList::new()), |o| Arc::clone(&o.limit)),
         idle_timeout: from.idle_timeout,
         half_close_timeout: from.half_close_timeout,
         ladder,
@@ -216,6 +233,7 @@ fn listener(
     reuse(old, new, |old, new| {
         old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
             && Arc::ptr_eq(&old.cluster, &new.cluster)
+            && old.max_connections == new.max_connections
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
             && old.ladder == new.ladder
@@ -328,6 +346,30 @@ mod tests {
         assert_eq!((old[0].id, old[1].id), (new[1].id, new[0].id));
         assert!(Arc::ptr_eq(&old[1], &new[0]));
         assert_eq!(new[1].weight, 9);
+    }
+
+    #[test]
+    fn a_limit_outlives_a_reload_that_changes_its_number_and_is_not_changed_by_compiling() {
+        let mut ids = Ids::default();
+        let first = compile(&two(), None, &mut ids);
+        let mut changed = two();
+        changed.listeners[0].max_connections = Some(5);
+        changed.clusters[0].max_connections = Some(6);
+        changed.clusters[0].endpoints[0].max_connections = Some(7);
+        let second = compile(&changed, Some(&first), &mut ids);
+        let limits = |s: &Snapshot| {
+            let cluster = &s.clusters[0];
+            [&s.listeners[0].limit, &cluster.limit, &cluster.endpoints[0].limit].map(Arc::clone)
+        };
+        for (old, new) in limits(&first).iter().zip(&limits(&second)) {
+            assert!(Arc::ptr_eq(old, new));
+            assert_eq!(new.max(), None);
+        }
+        second.enforce_limits();
+        assert_eq!(limits(&second).map(|l| l.max()), [Some(5), Some(6), Some(7)]);
+        // Endpoints are waited for where their cluster is.
+        let cluster = &second.clusters[0];
+        assert!(Arc::ptr_eq(cluster.limit.waits(), cluster.endpoints[0].limit.waits()));
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! Looking for an endpoint that may be used, and for the permits to use it.
+
+use super::RowHandle;
+use crate::{
+    balance::Candidate,
+    permits::{Look, Ticket},
+    state::{ClusterState, EndpointState, State},
+};
+use balance_engine::clock::Timestamp;
+use std::{cell::Cell, rc::Rc};
+
+/// Several shards may be after the last permit of an endpoint: so often another is chosen.
+const RACES_MAX: usize = 3;
+
+/// One look around for one connection.
+pub(super) struct Search<'a> {
+    pub(super) state: &'a State,
+    pub(super) cluster: &'a ClusterState,
+    /// Endpoints that were tried for this connection.
+    pub(super) tried: &'a [Rc<EndpointState>],
+    pub(super) row: &'a RowHandle,
+    /// The connection's place in the queue, where it has one.
+    pub(super) mine: Option<Ticket>,
+}
+
+pub(super) enum Found {
+    /// The row has the permits for it.
+    Endpoint(Rc<EndpointState>),
+    /// There is one, and a limit forbids it.
+    AtLimit,
+    /// There is none that was not tried.
+    Nothing,
+}
+
+/// Which endpoints are looked at, of those that were not tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Among {
+    /// Those that are not set aside.
+    Trusted,
+    All,
+}
+
+impl Search<'_> {
+    pub(super) fn find(&self) -> Found {
+        match self.find_among(Among::Trusted) {
+            Found::Nothing => self.find_among(Among::All),
+            found => found,
+        }
+    }
+
+    /// Where those that are trusted are at their limit.
+    pub(super) fn find_set_aside(&self) -> Found {
+        self.find_among(Among::All)
+    }
+
+    /// When an endpoint that is set aside may be tried again.
+    pub(super) fn next_comeback(&self) -> Option<Timestamp> {
+        let now = self.state.handle.now();
+        self.cluster.endpoints.iter().filter_map(|e| e.set_aside_until.get()).filter(|until| *until > now).min()
+    }
+
+    fn find_among(&self, among: Among) -> Found {
+        let gate = &self.cluster.gate.lease;
+        let has_entered = self.row.has_cluster_permit();
+        for _ in 0..RACES_MAX {
+            let endpoint = match self.choose(among) {
+                Found::Endpoint(endpoint) => endpoint,
+                neither => return neither,
+            };
+            let cluster_permit = if has_entered { None } else { gate.take() };
+            if cluster_permit.is_none() && !has_entered {
+                return Found::AtLimit;
+            }
+            if let Some(endpoint_permit) = endpoint.lease.take() {
+                if endpoint.set_aside_until.get().is_some() {
+                    // This connection is the one that tries it again; others wait for its verdict.
+                    let verdict = self.state.handle.now() + self.cluster.connect_timeout;
+                    endpoint.set_aside_until.set(Some(verdict));
+                }
+                self.row.go_to(&endpoint, cluster_permit, endpoint_permit);
+                return Found::Endpoint(endpoint);
+            }
+            if let Some(permit) = cluster_permit {
+                permit.put_back(self.mine);
+            }
+        }
+        Found::AtLimit
+    }
+
+    fn choose(&self, among: Among) -> Found {
+        let near = self.choose_with(among, Look::Near);
+        if let Found::AtLimit = near { self.choose_with(among, Look::Everywhere) } else { near }
+    }
+
+    /// The balancer's choice. The row does not have the permits yet.
+    fn choose_with(&self, among: Among, look: Look) -> Found {
+        let now = self.state.handle.now();
+        let endpoints = &self.cluster.endpoints;
+        let limited = Cell::new(false);
+        let of = |i: usize| {
+            let endpoint: &Rc<EndpointState> = &endpoints[i];
+            let is_wanted = (among == Among::All || !endpoint.is_set_aside(now))
+                && !self.tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint));
+            let usable = is_wanted && endpoint.lease.has_some(look);
+            limited.set(limited.get() || (is_wanted && !usable));
+            Candidate { weight: endpoint.weight.get(), active: endpoint.active.get(), usable }
+        };
+        let mut rng = self.state.rng.borrow_mut();
+        match self.cluster.balancer.borrow_mut().choose(endpoints.len(), of, &mut rng) {
+            Some(index) => Found::Endpoint(Rc::clone(&endpoints[index])),
+            None if limited.get() => Found::AtLimit,
+            None => Found::Nothing,
+        }
+    }
+}
