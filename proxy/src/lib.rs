@@ -12,13 +12,13 @@
 
 mod admin;
 mod balance;
-#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
 mod cidr;
 pub mod cli;
 pub mod command;
 mod control;
 mod demo;
 mod exit;
+mod guard;
 pub mod l4;
 pub mod link;
 mod listen;

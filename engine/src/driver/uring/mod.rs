@@ -27,8 +27,8 @@ pub use features::{Feature, Features, UnknownFeature};
 pub use probe::{Unavailable, probe};
 
 use super::{
-    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, Token, Turn,
-    Wait,
+    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, Peer, Token,
+    Turn, Wait,
     addr::{self, AddrBuf, LINGER_ZERO, SocketOption},
 };
 use crate::{
@@ -838,6 +838,10 @@ impl Driver for UringDriver {
 
     fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
         pipe::splice(pipe.read_fd(), self.real_fd(to)?, max)
+    }
+
+    fn local_addr(&self, desc: Desc) -> Result<Peer, Errno> {
+        addr::local_addr(self.real_fd(desc)?)
     }
 
     fn in_flight(&self) -> usize {
