@@ -15,6 +15,8 @@ mod balance;
 #[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
 mod cidr;
 pub mod cli;
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
+mod client_hello;
 pub mod command;
 mod control;
 mod demo;
