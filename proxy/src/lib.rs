@@ -25,6 +25,8 @@ mod placement;
 mod process;
 pub mod report;
 mod shard;
+#[cfg(test)]
+mod simulation;
 pub mod snapshot;
 mod source;
 mod state;

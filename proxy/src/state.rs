@@ -103,6 +103,11 @@ impl ListenerState {
         Rc::clone(&self.ladder.borrow())
     }
 
+    #[cfg(test)]
+    pub(crate) fn set_ladder(&self, settings: LadderSettings) {
+        self.ladder.replace(Rc::new(settings));
+    }
+
     pub(crate) fn cluster_name(&self) -> Arc<str> {
         Arc::clone(&self.cluster.borrow().name)
     }

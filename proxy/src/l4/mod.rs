@@ -11,5 +11,7 @@ mod tally;
 mod tests;
 
 pub(crate) use accept::accept_loop;
+#[cfg(test)]
+pub(crate) use ladder::Forward;
 pub(crate) use ladder::LadderSettings;
 pub(crate) use tally::Tally;
