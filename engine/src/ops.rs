@@ -292,8 +292,12 @@ impl Ops {
                 let mut followup = stream.file(key, outcome, more);
                 if stream.is_overfull() {
                     stream.full = true;
-                    stream.arm = Arm::Stopping { resume: false };
-                    followup = Followup::Cancel(slot.token);
+                    // What has just ended by itself must not be armed again, and there is nothing to cancel.
+                    (stream.arm, followup) = if more {
+                        (Arm::Stopping { resume: false }, Followup::Cancel(slot.token))
+                    } else {
+                        (Arm::Paused, Followup::Nothing)
+                    };
                 }
                 if stream.abandoned {
                     stream.drop_chunks();
@@ -416,5 +420,37 @@ fn register(waker: &mut Option<Waker>, context: &Context<'_>) {
     match waker {
         Some(known) if known.will_wake(context.waker()) => {}
         _ => *waker = Some(context.waker().clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buf::{Budget, BufferPool, Class, Sizes};
+
+    fn received(pool: &BufferPool) -> Outcome {
+        Outcome::Received { buffer: pool.take(Class::Small).expect("a buffer"), len: 1 }
+    }
+
+    /// The receive that fills the queue to its brim ends by itself with that very completion. Cancelling it would wait
+    /// for ever for an end that has been already.
+    #[test]
+    fn a_receive_that_ends_as_its_queue_fills_is_armed_again() {
+        let pool = BufferPool::new(Sizes::default(), Budget::new(1 << 20));
+        let mut ops = Ops::default();
+        let key = ops.stream(Desc(1));
+        ops.set_token(key, Token(7));
+        for _ in 0..QUEUED_CHUNKS_MAX - 1 {
+            assert!(matches!(ops.complete(key, received(&pool), true), Followup::Nothing));
+        }
+        assert!(matches!(ops.complete(key, received(&pool), false), Followup::Nothing));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut followup = Followup::Nothing;
+        for _ in 0..QUEUED_CHUNKS_MAX {
+            let (poll, then) = ops.poll_stream(key, &mut context);
+            assert!(matches!(poll, Poll::Ready(Received::Data(_))));
+            followup = then;
+        }
+        assert!(matches!(followup, Followup::Rearm(k, _) if k == key), "{followup:?}");
     }
 }
