@@ -66,7 +66,9 @@ impl Connection {
             return Poll::Ready(Err(Reason::DownstreamGone));
         }
         let upstream = ready!(opening.as_mut().poll(context))?;
-        self.row.with(|row| row.state = ConnectionState::Open);
+        // Waiting for a place and for the endpoint was not the client's idleness.
+        let now = self.row.state.handle.now();
+        self.row.with(|row| (row.state, row.progress) = (ConnectionState::Open, now));
         self.phase = Phase::Relaying { upstream, relay: Relay::default() };
         Poll::Ready(Ok(()))
     }
@@ -82,7 +84,7 @@ impl Connection {
         self.row.state.count_rungs(&[moved.up, moved.down]);
         let (up, down) = (moved.up.bytes(), moved.down.bytes());
         let progress = self.row.with(|row| {
-            if up + down > 0 {
+            if up + down > 0 || row.state != state {
                 row.progress = handle.now();
                 count(row, up, down);
             }
