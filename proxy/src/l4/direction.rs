@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Open ── end of source, all sent ──► FIN passed on: Ended
-//!    └── sink refuses bytes ──► Broken (its own last bytes still come the other way)
+//!    └── sink refuses bytes ──► Broken or Lost (its own last bytes still come the other way)
 //! ```
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     tally::Tally,
 };
 use crate::report::RungKind;
-use balance_engine::net::Socket;
+use balance_engine::{driver::Errno, net::Socket};
 use std::task::Context;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub(super) enum Phase {
     Ended,
     /// The sink takes no more. Nothing is read from the source any longer.
     Broken,
+    /// As broken, by a reset that the send was told of. A socket tells only once: what reads like an end of its own
+    /// stream after that is none.
+    Lost,
 }
 
 /// The rungs that need more memory than copying does are boxed: an idle connection has neither.
@@ -58,6 +61,7 @@ impl Direction {
         &mut self,
         source: &mut Socket,
         sink: &mut Socket,
+        opposite: Phase,
         settings: &LadderSettings,
         tally: &mut Tally,
         context: &mut Context<'_>,
@@ -79,14 +83,16 @@ impl Direction {
             }
             Step::Waiting => Progress::Waiting,
             Step::SourceReset => Progress::SourceReset,
+            Step::SourceEnded if opposite == Phase::Lost => Progress::SourceReset,
             Step::SourceEnded => {
                 self.phase = Phase::Ended;
                 self.rung = Rung::default();
                 sink.shutdown();
                 Progress::Moved { sent: 0 }
             }
-            Step::SinkBroken => {
-                self.phase = Phase::Broken;
+            Step::SinkBroken(errno) => {
+                // After a FIN of the sink, a reset is told as EPIPE, and the FIN holds.
+                self.phase = if errno == Errno::BROKEN_PIPE { Phase::Broken } else { Phase::Lost };
                 self.rung = Rung::default();
                 Progress::Moved { sent: 0 }
             }

@@ -45,8 +45,8 @@ impl Relay {
         context: &mut Context<'_>,
     ) -> Verdict {
         loop {
-            let up = self.up.step(downstream, upstream, settings, &mut moved.up, context);
-            let down = self.down.step(upstream, downstream, settings, &mut moved.down, context);
+            let up = self.up.step(downstream, upstream, self.down.phase, settings, &mut moved.up, context);
+            let down = self.down.step(upstream, downstream, self.up.phase, settings, &mut moved.down, context);
             match (up, down) {
                 (Progress::SourceReset, _) => return Verdict::Over(Reason::DownstreamReset),
                 (_, Progress::SourceReset) => return Verdict::Over(Reason::UpstreamReset),
@@ -72,8 +72,8 @@ impl Relay {
     fn over(&self, sending: bool) -> Option<Reason> {
         match (self.up.phase, self.down.phase) {
             (Phase::Ended, Phase::Ended) if !sending => Some(Reason::Finished),
-            (Phase::Broken, Phase::Ended | Phase::Broken) => Some(Reason::UpstreamReset),
-            (Phase::Ended, Phase::Broken) => Some(Reason::DownstreamReset),
+            (Phase::Broken | Phase::Lost, Phase::Ended | Phase::Broken | Phase::Lost) => Some(Reason::UpstreamReset),
+            (Phase::Ended, Phase::Broken | Phase::Lost) => Some(Reason::DownstreamReset),
             _ => None,
         }
     }
@@ -86,7 +86,7 @@ impl Relay {
     pub(super) fn connection_state(&self) -> ConnectionState {
         match (self.up.phase, self.down.phase) {
             (Phase::Open, Phase::Open) => ConnectionState::Open,
-            (Phase::Ended | Phase::Broken, _) => ConnectionState::HalfClosedDownstream,
+            (Phase::Ended | Phase::Broken | Phase::Lost, _) => ConnectionState::HalfClosedDownstream,
             _ => ConnectionState::HalfClosedUpstream,
         }
     }

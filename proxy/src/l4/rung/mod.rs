@@ -11,6 +11,8 @@ pub(super) use copy::Copy;
 pub(super) use leaving::{Leaving, Left};
 pub(super) use splice::Splice;
 
+use balance_engine::driver::Errno;
+
 /// What one step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -22,6 +24,6 @@ pub(super) enum Step {
     SourceEnded,
     /// The source was reset.
     SourceReset,
-    /// The sink takes no more.
-    SinkBroken,
+    /// The sink takes no more, and why.
+    SinkBroken(Errno),
 }
