@@ -118,9 +118,19 @@ impl Connection {
         let downstream = self.downstream.take();
         let sockets = [downstream, upstream].into_iter().flatten();
         match reason {
-            Reason::Finished | Reason::Drained => sockets.for_each(drop),
+            Reason::Finished => sockets.for_each(drop),
             // Neither side may take what it has got for the whole.
             _ => sockets.for_each(Socket::reset),
+        }
+    }
+}
+
+/// Dropped before its end: by a panic, a deadline, or the end of the shard. Its peers must not take that for the end of
+/// their streams.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !matches!(self.phase, Phase::Over) {
+            self.close(Reason::Error);
         }
     }
 }
