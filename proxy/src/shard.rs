@@ -231,7 +231,9 @@ impl ProxyInbox {
 
     /// End the accept loops of these sockets; that closes them.
     fn stop_accepting(&self, which: impl Fn(BindId) -> bool) {
-        let gone: Vec<_> = self.state.accepting.borrow_mut().extract_if(|id, _| which(*id)).collect();
+        let mut gone: Vec<_> = self.state.accepting.borrow_mut().extract_if(|id, _| which(*id)).collect();
+        // Always in the same order, so that a simulated run can be repeated.
+        gone.sort_unstable_by_key(|(id, _)| *id);
         for (_, task) in gone {
             self.state.handle.abort(task);
         }

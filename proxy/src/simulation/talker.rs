@@ -41,6 +41,8 @@ pub(super) struct Talker {
     /// A send failed: with ECONNRESET whatever reads like an end after it is none.
     refused: Option<Errno>,
     eof: bool,
+    /// Nobody is left to talk to.
+    gives_up: bool,
     reads_again_at: Option<Timestamp>,
     read_since_pause: u64,
     pace: Timer,
@@ -81,6 +83,7 @@ impl Talker {
             fin_ready_at: None,
             refused: None,
             eof: false,
+            gives_up: false,
             reads_again_at: None,
             read_since_pause: 0,
             pace: Timer::new(&handle),
@@ -170,6 +173,8 @@ impl Talker {
     fn next(&mut self, context: &Context<'_>) -> bool {
         let Some(burst) = self.part.bursts.get(self.next_burst).copied() else { return false };
         if self.ledger.with(self.me, |record| record.received) < burst.after_received {
+            // What it waits for will not come any more.
+            self.gives_up |= self.eof;
             return false;
         }
         let ready_at = *self.ready_at.get_or_insert(self.handle.now() + burst.pause);
@@ -233,12 +238,9 @@ impl Talker {
             return false;
         }
         let peer = self.ledger.with(self.me, |record| record.peer);
-        if peer.is_none_or(|peer| self.ledger.with(peer, |record| record.over)) {
-            self.refused = Some(Errno::BROKEN_PIPE);
-            return true;
-        }
+        self.gives_up = peer.is_none_or(|peer| self.ledger.with(peer, |record| record.over));
         let look_again = self.handle.now() + Duration::from_millis(50);
-        self.pace.poll_lazily_at(look_again, context).is_ready()
+        self.gives_up || self.pace.poll_lazily_at(look_again, context).is_ready()
     }
 
     fn note_fin(&self, cut: bool) {
@@ -258,7 +260,13 @@ impl Talker {
         }
         let now = self.handle.now();
         if matches!(self.part.reading, Reading::Never) {
-            let Poll::Ready(errno) = socket.poll_broken(context) else { return false };
+            let Poll::Ready(errno) = socket.poll_broken(context) else {
+                // One that does not read does not hear of an end either.
+                self.eof = true;
+                let waits = !self.is_left_alone(context);
+                self.eof = self.gives_up;
+                return !waits;
+            };
             self.eof = true;
             self.refused = Some(errno);
             self.told_reset(errno);
@@ -330,6 +338,9 @@ impl Talker {
         }
         if let Some(errno) = self.refused {
             self.told_reset(errno);
+            return Some(Over::Close);
+        }
+        if self.gives_up {
             return Some(Over::Close);
         }
         if !self.fin_sent {

@@ -658,7 +658,7 @@ impl World {
         let rows = crate::table::select(&self.state, &filter);
         let first = open.first().map(|party| self.describe_pair(*party));
         let stats = self.state.handle.stats();
-        format!("time {:?}, open {open:?}, rows {rows:?}, {stats:?}, first open: {first:?}", self.now())
+        format!("time {:?}, open {open:?}, first open: {first:?}, rows {rows:?}, {stats:?}", self.now())
     }
 
     fn stop_the_outside(&self) {
