@@ -197,9 +197,11 @@ impl Ledger {
             let nameless = |r: &&Record| r.peer.is_none();
             let told = records.iter().filter(nameless).filter(|r| r.role == role && r.told == Some(Told::End)).count();
             let ended = records.iter().filter(nameless).filter(|r| r.role != role && r.fin && r.sent < HEADER).count();
-            drop(records);
             if told > ended {
-                self.fail(format!("{told} nameless streams ended for {role:?} parties, but only {ended} were ended"));
+                let all: Vec<_> = records.iter().filter(nameless).collect();
+                self.fail(format!(
+                    "{told} nameless streams ended for {role:?} parties, but only {ended} were ended: {all:#?}"
+                ));
             }
         }
     }

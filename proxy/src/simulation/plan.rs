@@ -183,7 +183,8 @@ impl Plan {
             fin_pause_max: self.idle.map_or(Duration::from_secs(20), |limit| limit / 2),
             idle: self.idle,
             half_close: self.half_close,
-            violence: rng.chance(2, 3) && shortest.is_some(),
+            // Whoever stops reading is cut by a time-out only.
+            violence: rng.chance(2, 3) && self.idle.is_some() && self.half_close.is_some(),
         };
         let spread = Duration::from_micros(1 << rng.index(24));
         for _ in 0..3 + rng.index(30) {

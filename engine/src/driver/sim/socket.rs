@@ -74,6 +74,8 @@ pub(super) struct Side {
     fin_in: bool,
     /// Reported once, to whoever asks first.
     error: Option<Errno>,
+    /// An error was told then: an end of the stream that follows from it comes later.
+    pub(super) failed_at: Timestamp,
     /// Reset: nothing comes and nothing goes any more.
     pub(super) dead: bool,
     /// The FIN is on the wire, or has arrived.
@@ -132,6 +134,7 @@ impl Side {
             inbox_max: size_between(rng, 1 << 10, 256 << 10),
             fin_in: false,
             error: None,
+            failed_at: Timestamp::START,
             dead: false,
             fin_out: false,
             closed: false,
