@@ -46,6 +46,8 @@ pub(super) struct Direction {
     pub(super) phase: Phase,
     rung: Rung,
     observer: Observer,
+    /// The source has ended, unless the send to it that is under way turns out to have been told of a reset.
+    ended: bool,
 }
 
 /// What a step of a direction means for its connection.
@@ -84,6 +86,10 @@ impl Direction {
             Step::Waiting => Progress::Waiting,
             Step::SourceReset => Progress::SourceReset,
             Step::SourceEnded if opposite == Phase::Lost => Progress::SourceReset,
+            Step::SourceEnded if source.is_sending() && !std::mem::replace(&mut self.ended, true) => {
+                // The opposite direction's step comes next and collects that send if it is done.
+                Progress::Moved { sent: 0 }
+            }
             Step::SourceEnded => {
                 self.phase = Phase::Ended;
                 self.rung = Rung::default();
