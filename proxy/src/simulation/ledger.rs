@@ -186,7 +186,8 @@ impl Ledger {
         }
         let whole = if cut { (sent..=offered).contains(&received) } else { received == sent };
         if !whole {
-            self.fail(format!("{me:?} was told the end after {received} of the {sent} bytes of {peer:?}"));
+            let both = self.with(me, |r| format!("{r:?}")) + &self.with(peer, |r| format!(" and {r:?}"));
+            self.fail(format!("{me:?} was told the end after {received} of the {sent} bytes of {peer:?}: {both}"));
         }
     }
 

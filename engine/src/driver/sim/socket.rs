@@ -352,13 +352,15 @@ impl Net {
         if side.closed || std::mem::replace(&mut side.dead, true) {
             return;
         }
+        if conn.discards && !side.inbox.is_empty() {
+            // What is missing now must not look like a whole.
+            side.inbox.clear();
+            side.fin_in = false;
+        }
         // After a FIN nobody waits for bytes: only a send is told.
         side.error = Some(if side.fin_in { Errno::BROKEN_PIPE } else { Errno::CONN_RESET });
         side.wire.clear();
         side.wire_bytes = 0;
-        if conn.discards {
-            side.inbox.clear();
-        }
         self.pump_soon(end);
         self.soon(What::Drain(end));
     }
