@@ -649,7 +649,9 @@ impl World {
         let peer = self.ledger.with(client, |record| record.peer);
         let theirs = peer.map(|peer| self.ledger.with(peer, |record| format!("{record:?}")));
         let mine = self.ledger.with(client, |record| format!("{record:?}"));
-        format!("client {mine}, backend {theirs:?}, script {:?}", self.script_of(client))
+        let limits = (self.plan.idle, self.plan.half_close);
+        let endings = self.state.report().endings;
+        format!("time-outs {limits:?}, {endings:?}, client {mine}, backend {theirs:?}, script {:?}", self.script_of(client))
     }
 
     fn describe(&self) -> String {

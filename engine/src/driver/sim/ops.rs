@@ -143,7 +143,8 @@ impl Net {
         }
         let completion = Completion { key, outcome: Outcome::Done, more: false };
         let at = self.deliver(host, completion, Timestamp::START);
-        self.hosts[host].installed.entry(desc.0).or_insert(at);
+        let since = self.hosts[host].installed.entry(desc.0).or_insert(at);
+        *since = at.min(*since);
     }
 
     fn submit_shutdown(&mut self, host: usize, key: OpKey, end: End) {
