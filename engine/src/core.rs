@@ -291,6 +291,8 @@ impl Core {
     /// # Errors
     /// A broken driver.
     pub(crate) fn wait(self: &Rc<Self>, limit: Option<Timestamp>, scratch: &mut Scratch) -> io::Result<bool> {
+        // Buffers that tasks have given back since the last turn. Nobody else would wake the shard for them.
+        self.feed_starved();
         let wait = self.next_wait(limit);
         let turn = self.driver.borrow_mut().turn(wait, &mut scratch.completions)?;
         self.now.set(turn.now);

@@ -121,7 +121,9 @@ impl Connection {
             return Poll::Ready(Err(Reason::DownstreamGone));
         }
         let upstream = ready!(opening.as_mut().poll(context))?;
-        self.row.with(|row| row.state = ConnectionState::Open);
+        // Waiting for a place and for the endpoint was not the client's idleness.
+        let now = self.row.state.handle.now();
+        self.row.with(|row| (row.state, row.progress) = (ConnectionState::Open, now));
         let announced = self.told.as_ref().is_some_and(|told| told.addresses.is_some());
         let introduce = !announced && self.row.with(|row| row.listener.cluster().proxy_protocol).is_some();
         if introduce {
@@ -180,7 +182,7 @@ impl Connection {
         self.row.state.count_rungs(&[moved.up, moved.down]);
         let (up, down) = (moved.up.bytes(), moved.down.bytes());
         let progress = self.row.with(|row| {
-            if up + down > 0 {
+            if up + down > 0 || row.state != state {
                 row.progress = handle.now();
                 count(row, up, down);
             }
@@ -219,9 +221,19 @@ impl Connection {
         let downstream = self.downstream.take();
         let sockets = [downstream, upstream].into_iter().flatten();
         match reason {
-            Reason::Finished | Reason::Drained => sockets.for_each(drop),
+            Reason::Finished => sockets.for_each(drop),
             // Neither side may take what it has got for the whole.
             _ => sockets.for_each(Socket::reset),
+        }
+    }
+}
+
+/// Dropped before its end: by a panic, a deadline, or the end of the shard. Its peers must not take that for the end of
+/// their streams.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.downstream.is_some() {
+            self.close(Reason::Error);
         }
     }
 }
