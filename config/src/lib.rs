@@ -13,6 +13,8 @@ pub mod env;
 pub mod file;
 pub mod keys;
 pub mod model;
+mod names;
+mod network;
 pub mod provenance;
 mod suggest;
 pub mod units;
