@@ -12,7 +12,7 @@ pub static CLUSTERS: Section = Section {
     path: "clusters.*",
     header: "[clusters.NAME]",
     doc: "Endpoints that serve the same thing, and how one is chosen.",
-    more: "A name is made of letters, digits, '.', '_' and '-'; one with a dot stands in quotes: [clusters.\"app.v2\"].",
+    more: "A name is made of letters, digits, '.', '_' and '-'; one with a dot stands in quotes: `[clusters.\"app.v2\"]`.",
     keys: &[
         Key::live(
             "policy",
@@ -24,7 +24,7 @@ pub static CLUSTERS: Section = Section {
             "endpoints",
             Kind::Endpoints(&ENDPOINTS),
             Default::Required,
-            "\"IP:port\", \"name:port\", \"unix:/path\" or { address = …, weight = … }, in a list. Empty refuses connections.",
+            "\"IP:port\", \"name:port\", \"unix:/path\" or `{ address = …, weight = … }`, in a list. Empty refuses connections.",
         ),
         Key::live(
             "connect_timeout",
@@ -125,7 +125,7 @@ pub static ENDPOINTS: Section = Section {
     path: "clusters.*.endpoints[]",
     header: "an endpoint",
     doc: "One endpoint of a cluster, where an address alone does not say enough.",
-    more: "Written inside of the list, { address = \"10.0.0.1:80\", weight = 2 }, or as [[clusters.NAME.endpoints]].",
+    more: "Written inside of the list, `{ address = \"10.0.0.1:80\", weight = 2 }`, or as `[[clusters.NAME.endpoints]]`.",
     keys: &[
         Key::live("address", Kind::EndpointAddress, Default::Required, "\"IP:port\", \"name:port\" or \"unix:/path\".")
             .more("A name is looked up as the section dns says, and each of its addresses is an endpoint of its own."),

@@ -129,9 +129,9 @@ pub static PIPES: Section = Section {
     header: "[performance.pipes]",
     doc: "The pipes through which splice moves bytes.",
     more: "A direction borrows a pipe only while bytes are in it, so there are far fewer pipes than connections. Where \
-           the kernel refuses a size (fs.pipe-max-size, or fs.pipe-user-pages-soft for users without CAP_SYS_RESOURCE), \
-           smaller pipes are used; when there is none at all, the direction copies. No connection fails for want of a \
-           pipe.",
+           the kernel refuses a size (fs.pipe-max-size, or fs.pipe-user-pages-soft for users without \
+           CAP_SYS_RESOURCE), smaller pipes are used; when there is none at all, the direction copies. No connection \
+           fails for want of a pipe.",
     keys: &[
         Key::at_start(
             "size",

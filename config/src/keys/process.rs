@@ -14,7 +14,7 @@ pub static RUNTIME: Section = Section {
             "cores",
             Kind::Cores,
             Default::Is("auto"),
-            "Cores to run shards on: \"auto\" for every core this process may use, \"0-3\", \"0,2,4-7\", [0, 2].",
+            "Cores to run shards on: \"auto\" for every core this process may use, \"0-3\", \"0,2,4-7\", `[0, 2]`.",
         )
         .more(
             "\"auto\" honours taskset and cpusets. Leave a core or two out where the interrupts of a fast network card \
@@ -26,10 +26,8 @@ pub static RUNTIME: Section = Section {
             Default::Is("1"),
             "Shards on each core. More than one only makes sense in tests.",
         ),
-        Key::at_start("io", Kind::Word(IO), Default::Is("auto"), "The driver that talks to the kernel.").more(
-            "The line `driver` at start and /status say which one was chosen, and why when it is not io_uring. The \
-             flag is --io.",
-        ),
+        Key::at_start("io", Kind::Word(IO), Default::Is("auto"), "The driver that talks to the kernel.")
+            .more("The first lines at start and `balance-shard status` say which one was chosen. The flag is --io."),
         Key::at_start(
             "require_io_uring",
             Kind::Bool,
