@@ -33,13 +33,20 @@ impl Random {
     }
 }
 
-const SEEDS: [&str; 6] = [
+const SEEDS: [&str; 13] = [
     include_str!("../examples/embedded.toml"),
     include_str!("../examples/tcp.toml"),
     include_str!("../examples/weighted.toml"),
     include_str!("../examples/unix.toml"),
     include_str!("../examples/dual-stack.toml"),
     include_str!("../examples/tuning.toml"),
+    include_str!("../examples/forward.toml"),
+    include_str!("../examples/limits.toml"),
+    include_str!("../examples/proxy-protocol.toml"),
+    include_str!("../examples/acl.toml"),
+    include_str!("../examples/per-ip.toml"),
+    include_str!("../examples/sni-routing.toml"),
+    include_str!("../examples/dns.toml"),
 ];
 
 const PIECES: [&str; 24] = [
@@ -124,7 +131,7 @@ fn check_places(text: &str, report: &Report, what: &str) {
 
 #[test]
 fn mutated_examples() {
-    for seed in 0..3000 {
+    for seed in 0..6000 {
         let mut random = Random(seed);
         let mut text: Vec<char> = random.pick(&SEEDS).chars().collect();
         for _ in 0..=random.below(8) {
