@@ -11,9 +11,12 @@ use super::{
 };
 use crate::{
     diagnostic::Fault,
-    keys::{Key, Kind},
+    keys::{Default, Key, Kind},
     names, network,
 };
+
+/// Each is compared with each name of its route; clients offer two or three.
+const ALPNS_MAX: usize = 32;
 
 type Parse<T> = fn(&str) -> Result<T, Fault>;
 
@@ -49,6 +52,11 @@ impl Values<'_> {
             }
             Kind::Alpns => {
                 let all = self.list(key, input, PROTOCOLS, names::parse_alpn)?;
+                if let Some((_, place)) = all.get(ALPNS_MAX) {
+                    let message = format!("more than {ALPNS_MAX} protocols in one route");
+                    self.findings.error(place.clone(), message, None);
+                    return None;
+                }
                 self.not_empty(key, input, all, false).map(Value::Texts)
             }
             _ => None,
@@ -57,7 +65,10 @@ impl Values<'_> {
 
     fn not_empty<T>(&mut self, key: &Key, input: &Input<'_>, all: Placed<T>, may_be_empty: bool) -> Option<Placed<T>> {
         if all.is_empty() && !may_be_empty {
-            let help = format!("say what it holds, or leave `{}` out", key.name);
+            let help = match key.default {
+                Default::Required => "name at least one".to_owned(),
+                _ => format!("name at least one, or leave `{}` out", key.name),
+            };
             self.findings.error(input.place.clone(), format!("`{}` is empty", key.name), Some(help));
             return None;
         }

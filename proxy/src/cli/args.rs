@@ -51,7 +51,7 @@ pub(super) enum Command {
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Print the configuration as it would be used
-    Show(ShowArgs),
+    Show(Box<ShowArgs>),
     /// Print the JSON schema of the file, for editors
     Schema,
     /// Print the reference of every key as Markdown
