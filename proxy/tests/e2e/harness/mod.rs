@@ -43,7 +43,7 @@ pub(crate) mod mode {
 
     /// What the oldest supported kernel has.
     pub(crate) const fn uring_floor() -> Mode {
-        Mode { without: "direct,install,setsockopt,nosqarray,minwait,noiowait", ..FULL }
+        Mode { without: "direct,install,setsockopt,bundle,nosqarray,minwait,noiowait", ..FULL }
     }
 
     /// Ordinary descriptors, and all else.
