@@ -3,7 +3,7 @@
 use crate::{
     buf::{Budget, BufferPool},
     clock::{Clock, Timestamp},
-    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Errno, Op, OpKey, Token, Wait},
+    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Errno, Op, OpKey, Peer, Token, Wait},
     executor::{Admission, Ending, Executor, Limits, Refused, SAMPLE_EVERY, TaskFuture, TaskId},
     ops::{Followup, Ops, Reading},
     pipe::{Pipe, PipePool, PipeSizes},
@@ -56,7 +56,7 @@ const SHRINK_EVERY: Duration = Duration::from_secs(1);
 /// What the pipes of a shard may hold that was not told otherwise.
 const PIPES_MAX: u64 = 256 << 20;
 /// Tasks that must have ended before the heap is trimmed again: it walks all of the free memory.
-const TRIM_AFTER: u64 = 4096;
+const TRIM_AFTER: u64 = 1000;
 
 impl Handle {
     pub fn new(driver: Box<dyn Driver>, pool: BufferPool, limits: Limits, idle_max: Duration) -> Self {
@@ -258,6 +258,10 @@ impl Handle {
         self.0.driver.borrow_mut().splice_out(pipe, to, max)
     }
 
+    pub(crate) fn local_addr(&self, desc: Desc) -> Result<Peer, Errno> {
+        self.0.driver.borrow().local_addr(desc)
+    }
+
     pub(crate) fn watch_wake(&self, fd: std::os::fd::RawFd) {
         self.0.driver.borrow_mut().watch_wake(fd);
     }
@@ -292,6 +296,8 @@ impl Core {
     /// # Errors
     /// A broken driver.
     pub(crate) fn wait(self: &Rc<Self>, limit: Option<Timestamp>, scratch: &mut Scratch) -> io::Result<bool> {
+        // Buffers that tasks have given back since the last turn. Nobody else would wake the shard for them.
+        self.feed_starved();
         let wait = self.next_wait(limit);
         let turn = self.driver.borrow_mut().turn(wait, &mut scratch.completions)?;
         self.now.set(turn.now);

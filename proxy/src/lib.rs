@@ -12,13 +12,15 @@
 
 mod admin;
 mod balance;
-#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
 mod cidr;
 pub mod cli;
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
+mod client_hello;
 pub mod command;
 mod control;
 mod demo;
 mod exit;
+mod guard;
 pub mod l4;
 pub mod link;
 mod listen;
@@ -30,6 +32,8 @@ mod process;
 mod proxy_protocol;
 pub mod report;
 mod shard;
+#[cfg(test)]
+mod simulation;
 pub mod snapshot;
 mod source;
 mod state;

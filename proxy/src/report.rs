@@ -138,6 +138,14 @@ pub enum Reason {
     QueueTimeout,
     /// The client left before an endpoint was connected.
     DownstreamGone,
+    /// The client's address is denied, or not among those allowed.
+    Denied,
+    /// It did not come from a proxy that is trusted to send a PROXY header.
+    Untrusted,
+    /// No PROXY header where one must be, or a wrong one.
+    BadPreface,
+    /// The PROXY header did not come in time.
+    PrefaceTimeout,
     /// Drain deadline, or a second signal.
     Drained,
     /// The task panicked; a bug of ours.
@@ -147,7 +155,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Finished,
         Self::DownstreamReset,
         Self::UpstreamReset,
@@ -159,6 +167,10 @@ impl Reason {
         Self::Limit,
         Self::QueueTimeout,
         Self::DownstreamGone,
+        Self::Denied,
+        Self::Untrusted,
+        Self::BadPreface,
+        Self::PrefaceTimeout,
         Self::Drained,
         Self::Panicked,
         Self::Error,
@@ -178,6 +190,10 @@ impl Reason {
             Self::Limit => "limit",
             Self::QueueTimeout => "queue_timeout",
             Self::DownstreamGone => "downstream_gone",
+            Self::Denied => "denied",
+            Self::Untrusted => "untrusted",
+            Self::BadPreface => "bad_preface",
+            Self::PrefaceTimeout => "preface_timeout",
             Self::Drained => "drained",
             Self::Panicked => "panicked",
             Self::Error => "error",

@@ -8,8 +8,8 @@ mod compile;
 
 pub(crate) use compile::{BindPlan, Ids, bind_plans, compile, supported};
 
-use crate::{l4::LadderSettings, permits::Limit};
-use balance_config::model::{Address, Policy, Queue, SocketOptions};
+use crate::{guard::Guard, l4::LadderSettings, permits::Limit};
+use balance_config::model::{Address, Policy, ProxyProtocolVersion, Queue, SocketOptions};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub struct Listener {
     pub idle_timeout: Option<Duration>,
     pub half_close_timeout: Option<Duration>,
     pub ladder: LadderSettings,
+    pub(crate) guard: Arc<Guard>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub struct Cluster {
     pub limit: Arc<Limit>,
     pub queue: Queue,
     pub socket: SocketOptions,
+    /// The PROXY header that endpoints get.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 #[derive(Debug)]

@@ -5,13 +5,14 @@
 
 use crate::{
     balance::Balancer,
+    guard::{Guard, Welcome},
     l4::{LadderSettings, Tally},
     permits::{Caller, Calls, Lease, Limit, Permit},
     report::{ClusterReport, EndpointReport, ListenerReport, Reason, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
 };
-use balance_config::model::{Address, Queue};
+use balance_config::model::{Address, ProxyProtocolVersion, Queue};
 use balance_engine::{
     Handle,
     clock::Timestamp,
@@ -23,6 +24,7 @@ use balance_engine::{
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -68,6 +70,7 @@ pub(crate) struct ListenerState {
     pub(crate) bytes_down: Cell<u64>,
     pub(crate) settings: Cell<Timeouts>,
     ladder: RefCell<Rc<LadderSettings>>,
+    guard: RefCell<Arc<Guard>>,
     cluster: RefCell<Rc<ClusterState>>,
 }
 
@@ -117,6 +120,21 @@ impl ListenerState {
         Rc::clone(&self.ladder.borrow())
     }
 
+    #[cfg(test)]
+    pub(crate) fn set_ladder(&self, settings: LadderSettings) {
+        self.ladder.replace(Rc::new(settings));
+    }
+
+    /// What to do with a connection, by its peer's address.
+    pub(crate) fn welcome(&self, peer: Option<IpAddr>) -> Welcome {
+        self.guard.borrow().welcome(peer)
+    }
+
+    /// What to do with a client, by the address that a PROXY header told.
+    pub(crate) fn welcome_client(&self, client: IpAddr) -> Welcome {
+        self.guard.borrow().client(Some(client))
+    }
+
     pub(crate) fn cluster_name(&self) -> Arc<str> {
         Arc::clone(&self.cluster.borrow().name)
     }
@@ -133,6 +151,7 @@ pub(crate) struct ClusterState {
     pub(crate) gate: Rc<Gate>,
     pub(crate) queue: Queue,
     pub(crate) options: StreamOptions,
+    pub(crate) proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 /// How many get into a cluster. Stays the same while the cluster keeps its name, so that it counts those who came before a
@@ -320,6 +339,7 @@ impl State {
         let ladder = Rc::new(listener.ladder);
         if let Some(known) = self.listeners.borrow().get(&listener.name) {
             known.ladder.replace(ladder);
+            known.guard.replace(Arc::clone(&listener.guard));
             known.settings.set(settings);
             known.cluster.replace(cluster);
             return Rc::clone(known);
@@ -334,6 +354,7 @@ impl State {
             bytes_down: Cell::new(0),
             settings: Cell::new(settings),
             ladder: RefCell::new(ladder),
+            guard: RefCell::new(Arc::clone(&listener.guard)),
             cluster: RefCell::new(cluster),
         })
     }
@@ -386,6 +407,7 @@ impl ClusterState {
             fail_timeout: cluster.fail_timeout,
             gate,
             queue: cluster.queue,
+            proxy_protocol: cluster.proxy_protocol,
             options: StreamOptions { nodelay: cluster.socket.nodelay, keepalive: cluster.socket.keepalive },
         }
     }

@@ -17,7 +17,7 @@ pub(crate) struct Row {
     pub(crate) endpoint: Option<Rc<EndpointState>>,
     pub(crate) permits: Permits,
     pub(crate) opened: Timestamp,
-    /// The last turn in which a byte moved.
+    /// The last turn in which a byte moved or the state changed.
     pub(crate) progress: Timestamp,
     pub(crate) bytes_up: u64,
     pub(crate) bytes_down: u64,

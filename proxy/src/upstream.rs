@@ -20,15 +20,20 @@ use crate::{
 use balance_engine::{
     clock::Timestamp,
     driver::Errno,
-    net::{Connect, Socket, Timer, connect},
+    net::{Connect, Socket, Timer, connect, sleep_until},
 };
 use find::{Found, Search};
 use std::{
     future::poll_fn,
+    mem,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
+
+/// How long to wait for what we are short of ourselves before the next try.
+const OURS_AGAIN: Duration = Duration::from_millis(50);
 
 /// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried, and the row gets
 /// its permits.
@@ -42,9 +47,11 @@ pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: R
     // Without a failure, which is nearly always, this allocates nothing.
     let mut tried = Vec::new();
     let mut reason = Reason::NoEndpoint;
-    for attempts in 0..cluster.connect_attempts {
+    let give_up = state.handle.now() + cluster.connect_timeout;
+    let mut is_new = true;
+    while tried.len() < usize::from(cluster.connect_attempts) {
         // Where others wait already, a new connection goes behind them.
-        let behind = attempts == 0 && !cluster.gate.lease.limit().waits().is_empty();
+        let behind = mem::take(&mut is_new) && !cluster.gate.lease.limit().waits().is_empty();
         let search = Search { state: &state, cluster: &cluster, tried: &tried, row: &row, mine: None };
         let found = if behind { Found::AtLimit } else { search.find() };
         let endpoint = match found {
@@ -59,6 +66,11 @@ pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: R
                     cluster.gate.lease.limit().waits().call_first(None);
                 }
                 return Ok(socket);
+            }
+            // Descriptors or ports may come back when another connection ends.
+            Err(failure) if failure.is_ours() && state.handle.now() < give_up => {
+                row.leave_endpoint();
+                sleep_until(&state.handle, state.handle.now() + OURS_AGAIN).await;
             }
             Err(failure) => {
                 reason = failure.reason();

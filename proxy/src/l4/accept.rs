@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use crate::{
+    guard::Welcome,
     permits::{Permit, Turn},
     report::{ConnectionState, Reason, RungKind},
     state::{ListenerState, State},
@@ -29,6 +30,13 @@ pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerSta
         });
         // An error here is one client's that went away before it was accepted.
         let Ok(accepted) = accepted.await else { continue };
+        listener_state.accepted.set(listener_state.accepted.get() + 1);
+        let welcome = listener_state.welcome(accepted.peer.socket_addr().map(|a| a.ip()));
+        if let Welcome::Refused(reason) = welcome {
+            state.count_ending(reason);
+            accepted.socket.reset();
+            continue;
+        }
         let permit = match at_once(&listener_state) {
             Some(permit) => {
                 listener.widen();
@@ -40,7 +48,7 @@ pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerSta
                 in_turn(&state, &listener_state).await
             }
         };
-        admit(&state, &listener_state, accepted, permit);
+        admit(&state, &listener_state, accepted, welcome, permit);
     }
 }
 
@@ -60,8 +68,7 @@ async fn in_turn(state: &State, listener: &ListenerState) -> Permit {
     .await
 }
 
-fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted, permit: Permit) {
-    listener.accepted.set(listener.accepted.get() + 1);
+fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted, welcome: Welcome, permit: Permit) {
     listener.active.set(listener.active.get() + 1);
     let now = state.handle.now();
     let row = Row {
@@ -81,7 +88,7 @@ fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted, pe
     };
     let key = state.table.borrow_mut().insert(row);
     let guard = RowGuard { state: Rc::clone(state), key };
-    let connection = Connection::new(guard, accepted.socket, listener);
+    let connection = Connection::new(guard, accepted.socket, listener, welcome);
     // Refused only where accepts in flight brought more than there was room for: dropped, counted by the executor.
     let _refused = state.handle.spawn(Admission::Bounded, connection);
 }

@@ -5,6 +5,7 @@
 
 use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot};
 use crate::{
+    guard::Guard,
     l4::{self, LadderSettings},
     permits::{Limit, WaitList},
     report::RungKind,
@@ -121,13 +122,16 @@ pub(crate) fn supported(config: &Config) -> Result<(), Report> {
     for cluster in &config.clusters {
         for endpoint in cluster.endpoints.iter().filter(|e| direct(e).is_none()) {
             refuse(format!(
-                "[clusters.{}]: {} is a name, and names are not resolved yet",
+                "[clusters.{}]: {} is a name, and this version does not resolve names; write an address",
                 cluster.name, endpoint.address
             ));
         }
     }
-    for listener in config.listeners.iter().filter(|l| !l.routes.is_empty()) {
-        refuse(format!("the listener `{}` has routes, which are not followed yet", listener.name));
+    for listener in &config.listeners {
+        let wanted = [("routes", !listener.routes.is_empty()), ("per_ip", listener.per_ip.is_some())];
+        for (key, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
+            refuse(format!("the listener `{}` has {key}, which this version does not do", listener.name));
+        }
     }
     let omitted = diagnostics.len().saturating_sub(DIAGNOSTICS_MAX);
     diagnostics.truncate(DIAGNOSTICS_MAX);
@@ -196,6 +200,7 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
         limit,
         queue: from.queue,
         socket: from.socket,
+        proxy_protocol: from.proxy_protocol,
     };
     reuse(old, new, |old, new| {
         old.policy == new.policy
@@ -206,6 +211,7 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
             && old.max_connections == new.max_connections
             && old.queue == new.queue
             && old.socket == new.socket
+            && old.proxy_protocol == new.proxy_protocol
     })
 }
 
@@ -229,6 +235,7 @@ fn listener(
         idle_timeout: from.idle_timeout,
         half_close_timeout: from.half_close_timeout,
         ladder,
+        guard: Arc::new(Guard::new(from)),
     };
     reuse(old, new, |old, new| {
         old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
@@ -237,6 +244,7 @@ fn listener(
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
             && old.ladder == new.ladder
+            && old.guard == new.guard
     })
 }
 
