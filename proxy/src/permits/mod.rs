@@ -13,17 +13,18 @@
 //! line is all that a connection writes. The batch shrinks with what is free, and the last permits go one by one.
 //!
 //! A share is a convenience of its shard, not a possession: who finds nothing free collects the shares of all, under a
-//! lock that only such shards take. So a busy shard can use the whole limit at once, and an idle one need not be awake to
+//! lock that is otherwise taken once a batch. So a busy shard can use the whole limit at once, and an idle one need not be awake to
 //! give back what it keeps.
 //!
-//! Lowering a limit below what is in use makes `free` negative. As long as it is, permits that come back pay the debt,
-//! and none is given out; connections that hold one live on.
+//! Lowering a limit below what is in use makes `free` negative, and collects the shares. As long as it is, permits that
+//! come back pay the debt, and none is given out; connections that hold one live on.
 //!
 //! Who cannot have a permit may wait in a [`WaitList`]. No permit comes back unnoticed:
 //!
 //! * who waits is in the list before it looks for a permit the last time;
 //! * who makes one available looks at the list after that;
-//! * permits on their way between two places are under the lock, or their mover looks at the list when they arrive.
+//! * permits on their way between what is free and a share are under the lock, and so is the last look: a shard that was
+//!   suspended in between makes the one that looks wait, not miss them.
 //!
 //! All of these are sequentially consistent, so that one of the two sees the other.
 
@@ -130,12 +131,15 @@ impl Limit {
         self.free.0.load(SeqCst) < 0
     }
 
-    /// Take up to a batch of what is free; how many.
-    fn take_free(&self) -> u32 {
-        let alone = self.waits.is_waiting();
-        let batch = |free: i64| if alone { free.min(1) } else { (free / BATCH_SHARE).clamp(free.min(1), BATCH_MAX) };
-        let taken = self.free.0.fetch_update(SeqCst, SeqCst, |free| (free > 0).then(|| free - batch(free)));
-        taken.map_or(0, |free| batch(free) as u32)
+    /// Take this many of what is free.
+    fn take_free(&self, count: i64) -> bool {
+        self.free.0.fetch_update(SeqCst, SeqCst, |free| (free >= count).then(|| free - count)).is_ok()
+    }
+
+    /// What a shard may take now. The last ones go one by one, and so does everything while somebody waits.
+    fn batch(&self) -> i64 {
+        let free = self.free.0.load(SeqCst);
+        if self.waits.is_waiting() { 1 } else { (free / BATCH_SHARE).clamp(1, BATCH_MAX) }
     }
 
     /// What a shard may keep.
@@ -214,28 +218,27 @@ impl Lease {
     }
 
     fn take_reserved(&self) -> bool {
-        if self.limit.in_debt() {
-            self.surrender(0, None);
-            return false;
-        }
         self.share().0.fetch_update(SeqCst, SeqCst, |reserve| reserve.checked_sub(1)).is_ok()
     }
 
     fn refill(&self) -> bool {
-        let taken = self.limit.take_free();
-        if taken > 1 {
-            self.share().0.fetch_add(taken - 1, SeqCst);
-            // Somebody may have looked while these were in neither place.
-            self.limit.waits.call_first(None);
+        let limit = &self.limit;
+        let batch = limit.batch();
+        if batch > 1 {
+            let share = self.share();
+            let _on_their_way = limit.lock();
+            if limit.take_free(batch) {
+                share.0.fetch_add(batch as u32 - 1, SeqCst);
+                return true;
+            }
         }
-        taken > 0
+        limit.take_free(1)
     }
 
     fn take_collected(&self) -> bool {
-        let limit = &self.limit;
-        let shares = limit.lock();
-        limit.collect(&shares);
-        limit.free.0.fetch_update(SeqCst, SeqCst, |free| (free > 0).then(|| free - 1)).is_ok()
+        let shares = self.limit.lock();
+        self.limit.collect(&shares);
+        self.limit.take_free(1)
     }
 
     /// A permit comes back. `mine`: the caller's own place in the list; it need not be told.
@@ -253,9 +256,11 @@ impl Lease {
     /// Give back all of the reserve but `keep`.
     fn surrender(&self, keep: u32, mine: Option<Ticket>) {
         let Some(share) = self.share.get() else { return };
+        let on_their_way = self.limit.lock();
         let reserve = share.0.fetch_update(SeqCst, SeqCst, |reserve| (reserve > keep).then_some(keep));
         if let Ok(reserve) = reserve {
             self.limit.free.0.fetch_add(i64::from(reserve - keep), SeqCst);
+            drop(on_their_way);
             self.limit.waits.call_first(mine);
         }
     }

@@ -360,6 +360,31 @@ fn threads_together_never_exceed_the_limit_and_one_can_have_it_all() {
     assert_eq!((limit.leased(), live.load(SeqCst)), (0, 0));
 }
 
+/// Exactly as many want one as there are, on more threads than cores: a thread that is suspended with permits on their
+/// way must not make another one fail.
+#[test]
+fn nobody_fails_while_there_is_enough_for_all() {
+    const SHARDS: u32 = 16;
+    const EACH: u32 = 100;
+    let limit = limit(SHARDS * EACH);
+    let step = Barrier::new(SHARDS as usize);
+    thread::scope(|scope| {
+        for _ in 0..SHARDS {
+            scope.spawn(|| {
+                let lease = Lease::new(&limit);
+                for round in 0..100 {
+                    step.wait();
+                    let held: Vec<_> = (0..EACH).map(|_| lease.take()).collect();
+                    let failed = held.iter().filter(|permit| permit.is_none()).count();
+                    step.wait();
+                    drop(held);
+                    assert_eq!(failed, 0, "round {round}");
+                }
+            });
+        }
+    });
+}
+
 /// Threads that sleep until they are called, over a limit of a few, while the limit changes: a call that is lost would
 /// leave them asleep.
 #[test]
@@ -424,9 +449,9 @@ fn sleeper(limit: &Arc<Limit>, shard: u64, rounds: u32) {
     }
 }
 
-/// The protocol by itself, every interleaving: one who waits (enter the list, look into both places) against a releaser
-/// (share, look at the list, move, look again) and a collector (lock, collect, take or not). Wherever all have come to
-/// rest, nobody sleeps beside a permit without having been called.
+/// The protocol by itself, every interleaving: one who waits (enter the list, lock, collect, take or sleep) against a
+/// releaser (share, look at the list, move under the lock, call) and a shard that takes a batch (under the lock). Wherever
+/// all have come to rest, nobody sleeps beside a permit without having been called.
 #[test]
 fn no_interleaving_leaves_somebody_asleep_beside_a_permit() {
     let mut seen = HashSet::new();
@@ -474,29 +499,26 @@ enum Releaser {
     #[default]
     Share,
     Look,
+    Lock,
     Empty,
     Put(u8),
-    LookAgain,
+    Call,
     Done,
 }
 
-/// Takes two from the free ones, as a batch, keeps one and gives the other to its share; then it gives back too.
+/// Takes two from the free ones, as a batch, keeps one and gives the other to its share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Other {
     #[default]
+    Lock,
     Batch,
     Share,
-    Look,
     Done,
 }
 
 impl Model {
     fn successors(self) -> Vec<Self> {
         [self.after_waiter(), self.after_releaser(), self.after_other()].into_iter().flatten().collect()
-    }
-
-    fn call(&mut self) {
-        self.called |= self.listed;
     }
 
     fn after_waiter(mut self) -> Option<Self> {
@@ -539,16 +561,21 @@ impl Model {
                 self.share += 1;
                 Releaser::Look
             }
-            Releaser::Look if self.listed => Releaser::Empty,
+            Releaser::Look if self.listed => Releaser::Lock,
             Releaser::Look => Releaser::Done,
-            Releaser::Empty if self.share == 0 => Releaser::Done,
+            Releaser::Lock if self.locked => return None,
+            Releaser::Lock => {
+                self.locked = true;
+                Releaser::Empty
+            }
             Releaser::Empty => Releaser::Put(std::mem::take(&mut self.share)),
             Releaser::Put(hand) => {
                 self.free += hand;
-                Releaser::LookAgain
+                self.locked = false;
+                if hand > 0 { Releaser::Call } else { Releaser::Done }
             }
-            Releaser::LookAgain => {
-                self.call();
+            Releaser::Call => {
+                self.called |= self.listed;
                 Releaser::Done
             }
             Releaser::Done => return None,
@@ -558,17 +585,22 @@ impl Model {
 
     fn after_other(mut self) -> Option<Self> {
         self.other = match self.other {
-            Other::Batch if self.free < 2 => return None,
+            Other::Lock if self.locked => return None,
+            Other::Lock => {
+                self.locked = true;
+                Other::Batch
+            }
+            Other::Batch if self.free < 2 => {
+                self.locked = false;
+                Other::Done
+            }
             Other::Batch => {
                 self.free -= 2;
                 Other::Share
             }
             Other::Share => {
                 self.share += 1;
-                Other::Look
-            }
-            Other::Look => {
-                self.call();
+                self.locked = false;
                 Other::Done
             }
             Other::Done => return None,
