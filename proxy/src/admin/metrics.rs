@@ -3,7 +3,7 @@
 //! No label comes from a client: shards, listeners, endpoints, reasons and buffer sizes are all bounded by the
 //! configuration.
 
-use super::status::{self, EndingStatus, EndpointStatus, ListenerStatus};
+use super::status::{self, ClusterStatus, EndingStatus, EndpointStatus, LimitStatus, ListenerStatus};
 use crate::{
     control::{Control, Phase, ReloadCounts, fleet::Answer},
     process,
@@ -43,6 +43,7 @@ impl Format {
 pub(super) struct Scrape {
     shards: Vec<Shard>,
     listeners: Vec<ListenerStatus>,
+    clusters: Vec<ClusterStatus>,
     endpoints: Vec<EndpointStatus>,
     endings: Vec<EndingStatus>,
     uptime: Duration,
@@ -83,7 +84,8 @@ impl Scrape {
         let view = control.view();
         Self {
             listeners: status::listeners(control, &reports),
-            endpoints: status::endpoints(&reports),
+            clusters: status::clusters(control, &reports),
+            endpoints: status::endpoints(control, &reports),
             endings: status::endings(&reports),
             shards,
             uptime: control.started.elapsed(),
@@ -132,6 +134,18 @@ impl Page<'_> {
         self.family(name, help, rows)
     }
 
+    /// Of what has a limit only: elsewhere the active connections say it all.
+    fn limits(&mut self, what: &str, rows: &[(Labels, LimitStatus)]) -> fmt::Result {
+        let limited = || rows.iter().filter_map(|(labels, limit)| Some((labels, limit, limit.max?)));
+        let rows = limited().map(|(labels, _, max)| (labels.clone(), u64::from(max)));
+        self.gauge(&format!("balance_{what}_connections_limit"), "max_connections, over all shards", rows)?;
+        let rows = limited().map(|(labels, limit, _)| (labels.clone(), limit.live));
+        self.gauge(&format!("balance_{what}_permits_live"), "Permits of the limit that connections hold", rows)?;
+        let rows = limited().map(|(labels, limit, _)| (labels.clone(), limit.leased));
+        let help = "Permits of the limit that shards have, for connections or in reserve";
+        self.gauge(&format!("balance_{what}_permits_leased"), help, rows)
+    }
+
     fn family<M: EncodeMetric>(
         &mut self,
         name: &str,
@@ -166,6 +180,7 @@ impl Collector for Scrape {
         self.buffers(&mut page)?;
         self.rungs(&mut page)?;
         self.listeners(&mut page)?;
+        self.clusters(&mut page)?;
         self.endpoints(&mut page)?;
         let endings = self.endings.iter().map(|e| (vec![("reason", e.reason.clone())], e.count));
         page.counter("balance_connections_ended", "Connections that ended, by reason", endings)
@@ -323,6 +338,12 @@ impl Scrape {
         page.counter("balance_listener_connections_accepted", help, each(|l| l.accepted))?;
         let help = "Connections that the listener has now";
         page.gauge("balance_listener_connections_active", help, each(|l| l.active))?;
+        let limits = self.listeners.iter().map(|l| (vec![("listener", l.name.clone())], l.limit));
+        page.limits("listener", &limits.collect::<Vec<_>>())?;
+        let help = "Accept loops that wait until the listener is below its limit";
+        page.gauge("balance_listener_accept_paused", help, each(|l| l.limit.waiting))?;
+        let help = "Times an accept loop paused because the listener was at its limit";
+        page.counter("balance_listener_limit_pauses", help, each(|l| l.limit_pauses))?;
         let help = "Bytes forwarded for the listener; up is from clients to endpoints";
         let direction = |name: &'static str, rows: Vec<(Labels, u64)>| {
             rows.into_iter().map(move |(mut labels, value)| {
@@ -335,11 +356,29 @@ impl Scrape {
         page.counter("balance_listener_forwarded_bytes", help, up.chain(down))
     }
 
+    fn clusters(&self, page: &mut Page<'_>) -> fmt::Result {
+        let each = |value: fn(&ClusterStatus) -> u64| {
+            self.clusters.iter().map(move |c| (vec![("cluster", c.name.clone())], value(c)))
+        };
+        let limits = self.clusters.iter().map(|c| (vec![("cluster", c.name.clone())], c.limit));
+        page.limits("cluster", &limits.collect::<Vec<_>>())?;
+        let help = "Connections in the cluster's queue now";
+        page.gauge("balance_cluster_queue_waiting", help, each(|c| c.limit.waiting))?;
+        let help = "Connections that had to wait in the queue, whatever became of them";
+        page.counter("balance_cluster_queued", help, each(|c| c.queued))?;
+        let help = "Connections that left the queue because their time was over";
+        page.counter("balance_cluster_queue_timeouts", help, each(|c| c.queue_timeouts))?;
+        let help = "Connections over a limit that found no place in the queue";
+        page.counter("balance_cluster_limit_refused", help, each(|c| c.refused))
+    }
+
     fn endpoints(&self, page: &mut Page<'_>) -> fmt::Result {
         let labels = |e: &EndpointStatus| vec![("cluster", e.cluster.clone()), ("endpoint", e.address.clone())];
         let each = |value: fn(&EndpointStatus) -> u64| self.endpoints.iter().map(move |e| (labels(e), value(e)));
         let help = "Connections that the endpoint has now";
         page.gauge("balance_endpoint_connections_active", help, each(|e| e.active))?;
+        let limits: Vec<_> = self.endpoints.iter().map(|e| (labels(e), e.limit)).collect();
+        page.limits("endpoint", &limits)?;
         page.counter("balance_endpoint_connects", "Connects that worked", each(|e| e.connects))?;
         let help = "Connects that failed";
         page.counter("balance_endpoint_connect_failures", help, each(|e| e.connect_failures))?;

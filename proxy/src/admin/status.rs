@@ -3,6 +3,7 @@
 use crate::{
     control::{Control, Phase, fleet::Answer},
     link::ShardLink,
+    permits::Limit,
     process,
     report::{Reason, ShardReport},
 };
@@ -27,6 +28,7 @@ pub(crate) struct Status {
     pub(crate) config: ConfigStatus,
     pub(crate) shards: Vec<ShardStatus>,
     pub(crate) listeners: Vec<ListenerStatus>,
+    pub(crate) clusters: Vec<ClusterStatus>,
     pub(crate) endpoints: Vec<EndpointStatus>,
     pub(crate) endings: Vec<EndingStatus>,
 }
@@ -72,6 +74,34 @@ pub(crate) struct ListenerStatus {
     pub(crate) active: u64,
     pub(crate) bytes_up: u64,
     pub(crate) bytes_down: u64,
+    pub(crate) limit: LimitStatus,
+    /// Times that accepting paused because of it.
+    pub(crate) limit_pauses: u64,
+}
+
+/// `max_connections`, and what there is of it.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LimitStatus {
+    /// `None`: unlimited.
+    pub(crate) max: Option<u32>,
+    /// Permits that shards have, for connections or in reserve.
+    pub(crate) leased: u64,
+    /// Permits that connections hold.
+    pub(crate) live: u64,
+    /// Who waits: connections in the queue of a cluster, accept loops of a listener. Those of an endpoint wait in the
+    /// queue of its cluster.
+    pub(crate) waiting: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ClusterStatus {
+    pub(crate) name: String,
+    pub(crate) limit: LimitStatus,
+    pub(crate) queue_size: u32,
+    /// Connections that had to wait.
+    pub(crate) queued: u64,
+    pub(crate) refused: u64,
+    pub(crate) queue_timeouts: u64,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -86,6 +116,7 @@ pub(crate) struct EndpointStatus {
     pub(crate) bytes_down: u64,
     /// Shards that pass it over for now.
     pub(crate) set_aside_shards: u64,
+    pub(crate) limit: LimitStatus,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -110,7 +141,8 @@ pub(crate) async fn gather(control: &Control) -> Status {
         config: config(control),
         shards,
         listeners: listeners(control, &reports),
-        endpoints: endpoints(&reports),
+        clusters: clusters(control, &reports),
+        endpoints: endpoints(control, &reports),
         endings: endings(&reports),
     }
 }
@@ -188,20 +220,62 @@ pub(super) fn listeners(control: &Control, reports: &[&ShardReport]) -> Vec<List
             let row = at(name, &mut rows);
             rows[row].addresses.push(address.to_string());
         }
+        for listener in &view.snapshot.listeners {
+            let row = at(&listener.name, &mut rows);
+            rows[row].limit = limit(&listener.limit);
+            rows[row].limit.waiting = listener.limit.waits().len() as u64;
+        }
     }
     for from in reports.iter().flat_map(|r| &r.listeners) {
         let row = at(&from.name, &mut rows);
         let row = &mut rows[row];
         row.accepted += from.accepted;
         row.active += from.active;
+        row.limit.live += from.live;
+        row.limit_pauses += from.limit_pauses;
         row.bytes_up += from.bytes_up;
         row.bytes_down += from.bytes_down;
     }
     rows
 }
 
+fn limit(limit: &Limit) -> LimitStatus {
+    LimitStatus { max: limit.max(), leased: limit.leased(), ..LimitStatus::default() }
+}
+
+/// All shards together, in the configuration's order.
+pub(super) fn clusters(control: &Control, reports: &[&ShardReport]) -> Vec<ClusterStatus> {
+    let Some(view) = control.view() else { return Vec::new() };
+    let mut rows = Vec::with_capacity(view.snapshot.clusters.len());
+    let mut index = HashMap::new();
+    for cluster in &view.snapshot.clusters {
+        index.insert(&cluster.name, rows.len());
+        let waiting = cluster.limit.waits().len() as u64;
+        rows.push(ClusterStatus {
+            name: cluster.name.to_string(),
+            limit: LimitStatus { waiting, ..limit(&cluster.limit) },
+            queue_size: cluster.queue.size,
+            ..Default::default()
+        });
+    }
+    for from in reports.iter().flat_map(|r| &r.clusters) {
+        // A shard that has not taken the newest snapshot yet may name one that is gone.
+        let Some(at) = index.get(&from.name) else { continue };
+        let row: &mut ClusterStatus = &mut rows[*at];
+        row.limit.live += from.live;
+        row.queued += from.queued;
+        row.refused += from.refused;
+        row.queue_timeouts += from.queue_timeouts;
+    }
+    rows
+}
+
 /// All shards together, in the order in which shards name them.
-pub(super) fn endpoints(reports: &[&ShardReport]) -> Vec<EndpointStatus> {
+pub(super) fn endpoints(control: &Control, reports: &[&ShardReport]) -> Vec<EndpointStatus> {
+    let view = control.view();
+    let configured = view.iter().flat_map(|v| &v.snapshot.clusters);
+    let limits: HashMap<_, _> =
+        configured.flat_map(|c| c.endpoints.iter().map(move |e| ((&c.name, &e.address), &e.limit))).collect();
     let mut rows: Vec<EndpointStatus> = Vec::new();
     let mut index = HashMap::new();
     for from in reports.iter().flat_map(|r| &r.endpoints) {
@@ -210,12 +284,14 @@ pub(super) fn endpoints(reports: &[&ShardReport]) -> Vec<EndpointStatus> {
                 cluster: from.cluster.to_string(),
                 address: from.address.to_string(),
                 weight: from.weight,
+                limit: limits.get(&(&from.cluster, &from.address)).map_or_else(Default::default, |l| limit(l)),
                 ..Default::default()
             });
             rows.len() - 1
         });
         let row = &mut rows[at];
         row.active += from.active;
+        row.limit.live += from.live;
         row.connects += from.connects;
         row.connect_failures += from.connect_failures;
         row.bytes_up += from.bytes_up;

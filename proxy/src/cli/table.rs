@@ -1,6 +1,6 @@
 //! `/status` as tables for people.
 
-use crate::admin::status::{EndpointStatus, ListenerStatus, ShardStatus, Status};
+use crate::admin::status::{ClusterStatus, EndpointStatus, LimitStatus, ListenerStatus, ShardStatus, Status};
 
 pub(super) fn status(status: &Status) -> String {
     let mut text = format!(
@@ -19,6 +19,10 @@ pub(super) fn status(status: &Status) -> String {
     text.push('\n');
     text += &table(LISTENER_HEAD, status.listeners.iter().map(listener).collect());
     text.push('\n');
+    if status.clusters.iter().any(has_limit_or_queue) {
+        text += &table(CLUSTER_HEAD, status.clusters.iter().filter(|c| has_limit_or_queue(c)).map(cluster).collect());
+        text.push('\n');
+    }
     text += &table(ENDPOINT_HEAD, status.endpoints.iter().map(endpoint).collect());
     let endings: Vec<String> =
         status.endings.iter().filter(|e| e.count > 0).map(|e| format!("{} {}", e.reason, e.count)).collect();
@@ -73,15 +77,46 @@ fn shard(s: &ShardStatus) -> Vec<String> {
     row
 }
 
-const LISTENER_HEAD: &[&str] = &["LISTENER", "ADDRESS", "ACCEPTED", "ACTIVE", "UP", "DOWN"];
+const LISTENER_HEAD: &[&str] = &["LISTENER", "ADDRESS", "ACCEPTED", "ACTIVE", "LIMIT", "UP", "DOWN"];
 
 fn listener(l: &ListenerStatus) -> Vec<String> {
     let addresses = if l.addresses.is_empty() { "(removed)".to_owned() } else { l.addresses.join(" ") };
-    vec![l.name.clone(), addresses, l.accepted.to_string(), l.active.to_string(), size(l.bytes_up), size(l.bytes_down)]
+    vec![
+        l.name.clone(),
+        addresses,
+        l.accepted.to_string(),
+        l.active.to_string(),
+        max(l.limit),
+        size(l.bytes_up),
+        size(l.bytes_down),
+    ]
+}
+
+fn max(limit: LimitStatus) -> String {
+    limit.max.map_or_else(|| "-".to_owned(), |max| max.to_string())
+}
+
+const CLUSTER_HEAD: &[&str] = &["CLUSTER", "ACTIVE", "LIMIT", "WAITING", "QUEUE", "QUEUED", "TIMED OUT", "REFUSED"];
+
+fn has_limit_or_queue(c: &ClusterStatus) -> bool {
+    c.limit.max.is_some() || c.queue_size > 0
+}
+
+fn cluster(c: &ClusterStatus) -> Vec<String> {
+    vec![
+        c.name.clone(),
+        c.limit.live.to_string(),
+        max(c.limit),
+        c.limit.waiting.to_string(),
+        c.queue_size.to_string(),
+        c.queued.to_string(),
+        c.queue_timeouts.to_string(),
+        c.refused.to_string(),
+    ]
 }
 
 const ENDPOINT_HEAD: &[&str] =
-    &["CLUSTER", "ENDPOINT", "WEIGHT", "ACTIVE", "CONNECTS", "FAILED", "UP", "DOWN", "SET ASIDE"];
+    &["CLUSTER", "ENDPOINT", "WEIGHT", "ACTIVE", "LIMIT", "CONNECTS", "FAILED", "UP", "DOWN", "SET ASIDE"];
 
 fn endpoint(e: &EndpointStatus) -> Vec<String> {
     let aside = match e.set_aside_shards {
@@ -94,6 +129,7 @@ fn endpoint(e: &EndpointStatus) -> Vec<String> {
         e.address.clone(),
         e.weight.to_string(),
         e.active.to_string(),
+        max(e.limit),
         e.connects.to_string(),
         e.connect_failures.to_string(),
         size(e.bytes_up),

@@ -11,6 +11,7 @@ mod harness;
 
 mod addresses;
 mod admin;
+mod connection_limits;
 mod defects;
 mod drain;
 mod input;
