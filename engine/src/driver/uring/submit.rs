@@ -132,8 +132,8 @@ impl UringDriver {
         let lane = desc.lane();
         let data_ptr = buffer[from as usize..].as_ptr();
         let data = self.hold(lane, key, What::Send { buffer });
-        // Not WAITALL: after a short send the kernel would go on, take a reset that has come meanwhile off the socket, and
-        // report the bytes instead. The next send would then say EPIPE, as after an orderly end.
+        // Not WAITALL: after a short send the kernel would go on, take a reset that has come meanwhile off the socket,
+        // and report the bytes instead. The next send would then say EPIPE, as after an orderly end.
         let entry = on!(desc, |fd| opcode::Send::new(fd, data_ptr, to - from).flags(libc::MSG_NOSIGNAL).build());
         self.push(lane, &entry.user_data(data));
         Token(data)
