@@ -20,7 +20,7 @@ use crate::{
 use balance_engine::{
     clock::Timestamp,
     driver::Errno,
-    net::{Connect, Socket, Timer, connect, sleep_until},
+    net::{Connect, Socket, Timer, connect},
 };
 use find::{Found, Search};
 use std::{
@@ -29,11 +29,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
 };
-
-/// How long to wait for what we are short of ourselves before the next try.
-const OURS_AGAIN: Duration = Duration::from_millis(50);
 
 /// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried, and the row gets
 /// its permits.
@@ -47,7 +43,6 @@ pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: R
     // Without a failure, which is nearly always, this allocates nothing.
     let mut tried = Vec::new();
     let mut reason = Reason::NoEndpoint;
-    let give_up = state.handle.now() + cluster.connect_timeout;
     let mut is_new = true;
     while tried.len() < usize::from(cluster.connect_attempts) {
         // Where others wait already, a new connection goes behind them.
@@ -66,11 +61,6 @@ pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: R
                     cluster.gate.lease.limit().waits().call_first(None);
                 }
                 return Ok(socket);
-            }
-            // Descriptors or ports may come back when another connection ends.
-            Err(failure) if failure.is_ours() && state.handle.now() < give_up => {
-                row.leave_endpoint();
-                sleep_until(&state.handle, state.handle.now() + OURS_AGAIN).await;
             }
             Err(failure) => {
                 reason = failure.reason();

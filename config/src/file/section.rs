@@ -210,7 +210,10 @@ impl Values<'_> {
     /// file that could not be read.
     pub(crate) fn missing(&mut self, place: Place, key: &Key, title: &str, table: Option<&DeTable<'_>>) {
         let mut names = table.into_iter().flat_map(DeTable::keys);
-        let is_misspelt = names.any(|name| suggest::nearest(name.get_ref(), [key.name]).is_some());
+        // `untrusted` is no slip of `trusted`: a name that is a key somewhere is meant.
+        let is_key = |name: &str| SECTIONS.iter().any(|section| section.key(name).is_some());
+        let is_misspelt =
+            names.any(|name| !is_key(name.get_ref()) && suggest::nearest(name.get_ref(), [key.name]).is_some());
         if !self.findings.is_broken() && !is_misspelt {
             let help = format!("add `{}`: {}", key.name, key.doc);
             self.findings.error(place, format!("{title} has no `{}`", key.name), Some(help));
