@@ -18,6 +18,7 @@ pub mod cli;
 pub mod command;
 mod control;
 mod demo;
+mod dns;
 mod exit;
 pub mod l4;
 pub mod link;
