@@ -21,7 +21,7 @@ use balance_engine::{
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -201,10 +201,12 @@ impl State {
     /// which is dropped elsewhere.
     pub(crate) fn adopt(&self, new: Arc<Snapshot>) -> Option<Arc<Snapshot>> {
         let old = self.snapshot.borrow().clone();
+        // By identity, because there may be ten thousand of them.
+        let same: HashSet<*const snapshot::Cluster> = old.iter().flat_map(|o| &o.clusters).map(Arc::as_ptr).collect();
         let mut endpoints = HashMap::new();
         let mut clusters = HashMap::new();
         for cluster in &new.clusters {
-            let unchanged = old.as_ref().is_some_and(|o| o.clusters.iter().any(|c| Arc::ptr_eq(c, cluster)));
+            let unchanged = same.contains(&Arc::as_ptr(cluster));
             let known = self.clusters.borrow().get(&cluster.name).filter(|_| unchanged).cloned();
             let members = self.members(cluster, &mut endpoints);
             let state = known.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, members)));
