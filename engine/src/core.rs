@@ -3,7 +3,7 @@
 use crate::{
     buf::{Budget, BufferPool},
     clock::{Clock, Timestamp},
-    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Errno, Op, OpKey, Token, Wait},
+    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Errno, Op, OpKey, Peer, Token, Wait},
     executor::{Admission, Ending, Executor, Limits, Refused, SAMPLE_EVERY, TaskFuture, TaskId},
     ops::{Followup, Ops, Reading},
     pipe::{Pipe, PipePool, PipeSizes},
@@ -251,6 +251,10 @@ impl Handle {
 
     pub(crate) fn splice_out(&self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
         self.0.driver.borrow_mut().splice_out(pipe, to, max)
+    }
+
+    pub(crate) fn local_addr(&self, desc: Desc) -> Result<Peer, Errno> {
+        self.0.driver.borrow().local_addr(desc)
     }
 
     pub(crate) fn watch_wake(&self, fd: std::os::fd::RawFd) {

@@ -180,7 +180,7 @@ fn within<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
 }
 
 /// The allow and deny lists of a listener.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AccessList {
     pub(crate) allow: NetworkSet,
     pub(crate) deny: NetworkSet,

@@ -12,14 +12,16 @@
 
 mod admin;
 mod balance;
-#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
 mod cidr;
 pub mod cli;
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
+mod client_hello;
 pub mod command;
 mod control;
 mod demo;
 mod dns;
 mod exit;
+mod guard;
 pub mod l4;
 pub mod link;
 mod listen;

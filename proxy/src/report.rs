@@ -114,6 +114,14 @@ pub enum Reason {
     NoEndpoint,
     /// The client left before an endpoint was connected.
     DownstreamGone,
+    /// The client's address is denied, or not among those allowed.
+    Denied,
+    /// It did not come from a proxy that is trusted to send a PROXY header.
+    Untrusted,
+    /// No PROXY header where one must be, or a wrong one.
+    BadPreface,
+    /// The PROXY header did not come in time.
+    PrefaceTimeout,
     /// Drain deadline, or a second signal.
     Drained,
     /// The task panicked; a bug of ours.
@@ -123,7 +131,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Finished,
         Self::DownstreamReset,
         Self::UpstreamReset,
@@ -133,6 +141,10 @@ impl Reason {
         Self::ConnectTimeout,
         Self::NoEndpoint,
         Self::DownstreamGone,
+        Self::Denied,
+        Self::Untrusted,
+        Self::BadPreface,
+        Self::PrefaceTimeout,
         Self::Drained,
         Self::Panicked,
         Self::Error,
@@ -150,6 +162,10 @@ impl Reason {
             Self::ConnectTimeout => "connect_timeout",
             Self::NoEndpoint => "no_endpoint",
             Self::DownstreamGone => "downstream_gone",
+            Self::Denied => "denied",
+            Self::Untrusted => "untrusted",
+            Self::BadPreface => "bad_preface",
+            Self::PrefaceTimeout => "preface_timeout",
             Self::Drained => "drained",
             Self::Panicked => "panicked",
             Self::Error => "error",

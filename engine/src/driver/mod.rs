@@ -364,6 +364,12 @@ pub trait Driver {
     /// [`Errno::AGAIN`] when the socket takes none now.
     fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno>;
 
+    /// Our own address of a socket that was installed.
+    ///
+    /// # Errors
+    /// Those of getsockname(2); EBADF for one that was not installed.
+    fn local_addr(&self, desc: Desc) -> Result<Peer, Errno>;
+
     /// Operations whose last completion is not delivered yet, the driver's own included. A shard ends by cancelling
     /// all of its operations and turning until this is zero.
     fn in_flight(&self) -> usize;

@@ -3,7 +3,7 @@
 use crate::{
     buf::Buffer,
     core::Handle,
-    driver::{CloseHow, Desc, Errno, Op, Outcome, StreamOptions, Target},
+    driver::{CloseHow, Desc, Errno, Op, Outcome, Peer, StreamOptions, Target},
     ops::Received,
     slab::Key,
 };
@@ -107,6 +107,14 @@ impl Socket {
     /// in another way, by splice. Whoever polls the receive meanwhile is woken when that is so.
     pub fn recv_is_quiet(&self) -> bool {
         self.recv.is_some_and(|key| self.handle.0.ops.borrow().is_quiet(key))
+    }
+
+    /// Our own address. The socket must have been installed ([`super::Installing`]).
+    ///
+    /// # Errors
+    /// Those of getsockname(2).
+    pub fn local_addr(&self) -> Result<Peer, Errno> {
+        self.handle.local_addr(self.desc)
     }
 
     pub(crate) fn desc(&self) -> Desc {

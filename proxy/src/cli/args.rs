@@ -3,8 +3,8 @@
 use super::check::{Format, Strictness, check, show};
 use crate::{exit::Failure, source::Origin};
 use balance_config::file::Override;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use std::{env, ffi::OsString, path::PathBuf, time::Duration};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{env, path::PathBuf, time::Duration};
 
 /// An L4/L7 proxy and load balancer on pinned io_uring shards.
 ///
@@ -44,8 +44,10 @@ pub(super) enum Command {
     /// Print the version
     Version(VersionArgs),
     /// Measure a proxy with the built-in load generator
-    #[command(disable_help_flag = true)]
-    Bench(BenchArgs),
+    Bench {
+        #[command(subcommand)]
+        what: balance_bench::cli::Args,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -189,13 +191,6 @@ pub(super) struct StatusArgs {
 pub(super) struct VersionArgs {
     #[arg(long)]
     pub(super) json: bool,
-}
-
-/// The load generator reads its own arguments.
-#[derive(Debug, Args)]
-pub(super) struct BenchArgs {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, action = ArgAction::Append)]
-    pub(super) rest: Vec<OsString>,
 }
 
 /// The variables that stand for flags. A flag beats them.

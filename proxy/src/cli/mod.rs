@@ -9,7 +9,7 @@ mod table;
 use crate::{
     control::run::{Setup, run},
     demo,
-    exit::Failure,
+    exit::{Exit, Failure},
     source::{Chosen, Origin},
 };
 use args::{Cli, Command, ConfigCommand, Environment, RunArgs};
@@ -43,7 +43,7 @@ fn dispatch(cli: Cli, env: &Environment) -> Result<(), Failure> {
         Some(Command::Drain(args)) => orders::drain(&args, env),
         Some(Command::Status(args)) => orders::status(&args, env),
         Some(Command::Version(args)) => version(args.json),
-        Some(Command::Bench(_)) => Err(Failure::runtime("this build has no load generator")),
+        Some(Command::Bench { what }) => balance_bench::run(&what).map_err(bench_failure),
     }
 }
 
@@ -58,6 +58,15 @@ fn start(args: RunArgs, env: &Environment) -> Result<(), Failure> {
     };
     let chosen = Chosen { origin, overrides: args.overrides(env) };
     run(Setup { chosen, uring_without: args.uring_without })
+}
+
+fn bench_failure(failure: balance_bench::Failure) -> Failure {
+    let exit = match failure.kind {
+        balance_bench::FailureKind::Usage => Exit::Usage,
+        balance_bench::FailureKind::OsFeature => Exit::OsFeature,
+        balance_bench::FailureKind::Runtime => Exit::Runtime,
+    };
+    Failure::new(exit, failure.message)
 }
 
 fn version(as_json: bool) -> Result<(), Failure> {

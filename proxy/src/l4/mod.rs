@@ -3,7 +3,9 @@
 mod accept;
 mod connection;
 mod direction;
+mod greeting;
 mod ladder;
+mod preface;
 mod relay;
 mod rung;
 mod tally;

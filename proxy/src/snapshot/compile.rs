@@ -5,6 +5,7 @@
 
 use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot};
 use crate::{
+    guard::Guard,
     l4::{self, LadderSettings},
     report::RungKind,
 };
@@ -175,6 +176,7 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
         connect_attempts: from.connect_attempts,
         fail_timeout: from.fail_timeout,
         socket: from.socket,
+        proxy_protocol: from.proxy_protocol,
     };
     reuse(old, new, |old, new| {
         old.policy == new.policy
@@ -183,6 +185,7 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
             && old.connect_attempts == new.connect_attempts
             && old.fail_timeout == new.fail_timeout
             && old.socket == new.socket
+            && old.proxy_protocol == new.proxy_protocol
     })
 }
 
@@ -204,6 +207,7 @@ fn listener(
         idle_timeout: from.idle_timeout,
         half_close_timeout: from.half_close_timeout,
         ladder,
+        guard: Arc::new(Guard::new(from)),
     };
     reuse(old, new, |old, new| {
         old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
@@ -211,6 +215,7 @@ fn listener(
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
             && old.ladder == new.ladder
+            && old.guard == new.guard
     })
 }
 

@@ -14,8 +14,8 @@ mod sys;
 mod tests;
 
 use super::{
-    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, StreamOptions,
-    Target, Token, Turn, Wait,
+    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, Peer,
+    StreamOptions, Target, Token, Turn, Wait,
     addr::{self, AddrBuf},
 };
 use crate::{
@@ -383,6 +383,10 @@ impl Driver for EpollDriver {
 
     fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
         pipe::splice(pipe.read_fd(), to.0 as RawFd, max)
+    }
+
+    fn local_addr(&self, desc: Desc) -> Result<Peer, Errno> {
+        addr::local_addr(desc.0 as RawFd)
     }
 
     fn in_flight(&self) -> usize {

@@ -13,7 +13,12 @@ use io_uring::{
     EnterFlags, IoUring, squeue,
     types::{DestinationSlot, SubmitArgs, Timespec},
 };
-use std::{collections::HashMap, io, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    time::Duration,
+};
 
 const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 4096;
@@ -40,6 +45,8 @@ pub(super) struct Lane {
     /// Real descriptors beside direct ones, by slot: what system calls need.
     pub(super) installed: HashMap<u32, OwnedFd>,
     features: Features,
+    /// Counts up whenever the kernel has work for this lane.
+    signal: Option<OwnedFd>,
 }
 
 /// Make a ring with the flags we insist on. Returns whether NO_SQARRAY was taken too.
@@ -66,8 +73,16 @@ impl Lane {
         let features = config.features;
         let (ring, _) = build_ring(features.has(Feature::NoSqArray), SQ_ENTRIES, CQ_ENTRIES)?;
         let bufs = BufRing::register(&ring, SMALL, config.ring_buffers, Class::Small, pool)?;
-        let mut lane =
-            Self { ring, bufs, bulk: None, free: Vec::new(), table_size: 0, installed: HashMap::new(), features };
+        let mut lane = Self {
+            ring,
+            bufs,
+            bulk: None,
+            free: Vec::new(),
+            table_size: 0,
+            installed: HashMap::new(),
+            features,
+            signal: None,
+        };
         if features.has(Feature::Direct) {
             lane.register_table(table_max)?;
         }
@@ -118,6 +133,23 @@ impl Lane {
     /// Buffers lent to the kernel.
     pub(super) fn lent(&self) -> u64 {
         u64::from(self.bufs.lent()) + self.bulk.as_ref().map_or(0, |b| u64::from(b.lent()))
+    }
+
+    /// Have an eventfd signalled when this lane has work. Polling the ring itself would not do: with DEFER_TASKRUN, work
+    /// that waits to be run wakes nobody but who waits in this very ring.
+    ///
+    /// # Errors
+    /// Those of making and registering it.
+    pub(super) fn signal_work(&mut self) -> io::Result<RawFd> {
+        let signal = crate::os::eventfd()?;
+        let fd = signal.as_raw_fd();
+        self.ring.submitter().register_eventfd(fd)?;
+        self.signal = Some(signal);
+        Ok(fd)
+    }
+
+    pub(super) fn signal(&self) -> Option<RawFd> {
+        self.signal.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     pub(super) fn take_slot(&mut self) -> Option<u32> {

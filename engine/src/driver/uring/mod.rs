@@ -27,8 +27,8 @@ pub use features::{Feature, Features, UnknownFeature};
 pub use probe::{Unavailable, probe};
 
 use super::{
-    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, Token, Turn,
-    Wait,
+    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, Peer, Token,
+    Turn, Wait,
     addr::{self, AddrBuf, LINGER_ZERO, SocketOption},
 };
 use crate::{
@@ -241,17 +241,17 @@ impl UringDriver {
         if self.lanes.len() == LANES_MAX {
             return Err(Errno::TOO_MANY_FILES);
         }
-        let lane = Lane::open(&self.config, self.pool.clone(), self.table_max)?;
+        let mut lane = Lane::open(&self.config, self.pool.clone(), self.table_max)?;
+        let signal = lane.signal_work()?;
         let number = self.lanes.len();
-        let ring_fd = lane.ring.as_raw_fd();
         self.lanes.push(lane);
-        self.watch_lane(number, ring_fd);
+        self.watch_lane(number, signal);
         Ok(number)
     }
 
     /// Another lane's completions must wake the wait of the first.
-    fn watch_lane(&mut self, number: usize, ring_fd: RawFd) {
-        let entry = opcode::PollAdd::new(types::Fd(ring_fd), libc::POLLIN as u32)
+    fn watch_lane(&mut self, number: usize, signal: RawFd) {
+        let entry = opcode::PollAdd::new(types::Fd(signal), libc::POLLIN as u32)
             .multi(true)
             .build()
             .user_data(user_data(0, Kind::LaneWork, number as u32, 0));
@@ -557,8 +557,9 @@ impl UringDriver {
             }
             Some(Kind::LaneWork) => {
                 let number = OpKey(number).index() as usize;
-                if !cqueue::more(entry.flags()) && number < self.lanes.len() {
-                    self.watch_lane(number, self.lanes[number].ring.as_raw_fd());
+                let signal = self.lanes.get(number).and_then(Lane::signal);
+                if let Some(signal) = signal.filter(|_| !cqueue::more(entry.flags())) {
+                    self.watch_lane(number, signal);
                 }
             }
             Some(Kind::Silent) => {}
@@ -838,6 +839,10 @@ impl Driver for UringDriver {
 
     fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
         pipe::splice(pipe.read_fd(), self.real_fd(to)?, max)
+    }
+
+    fn local_addr(&self, desc: Desc) -> Result<Peer, Errno> {
+        addr::local_addr(self.real_fd(desc)?)
     }
 
     fn in_flight(&self) -> usize {
