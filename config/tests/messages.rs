@@ -206,6 +206,27 @@ fn warnings_do_not_fail() {
 }
 
 #[test]
+fn what_has_no_effect_is_a_warning() {
+    let cases = [
+        ("cluster", "queue = { size = 5 }", "nothing will ever wait in the queue"),
+        ("cluster", "queue = { timeout = \"1s\" }", "`timeout` has no effect without `size`"),
+        ("listener", "per_ip = {}", "`per_ip` of the listener `web` limits nothing"),
+        ("listener", "per_ip = { burst = 5 }", "`burst` has no effect without `rate`"),
+        ("listener", "allow = [\"10.0.0.1\", \"10.0.0.1/32\"]", "10.0.0.1/32 is twice in `allow`"),
+        ("listener", "bind = \"unix:/x\"\nallow = [\"10.0.0.1\"]", "`allow` has no effect on unix sockets"),
+        ("performance.forward", "zc_min = \"4MiB\"", "no send is as large as `zc_min` (4MiB)"),
+        ("runtime", "io = \"epoll\"\nforward = \"uring-splice\"", "uring-splice needs io_uring"),
+    ];
+    for (section, line, words) in cases {
+        let loaded = parse(&with(section, line)).unwrap_or_else(|report| panic!("{report}"));
+        let messages: Vec<&str> = loaded.warnings.iter().map(|w| &*w.message).collect();
+        assert!(messages.len() == 1 && messages[0].contains(words), "{line}: {messages:?}");
+    }
+    let limited = "endpoints = [{ address = \"10.0.0.1:80\", max_connections = 9 }]\nqueue = { size = 5 }";
+    assert_eq!(parse(&with("cluster", limited)).expect("a limit").warnings, []);
+}
+
+#[test]
 fn a_flood_is_cut_and_counted() {
     let text: String = (0..1000).map(|i| format!("key{i} = 1\n")).collect();
     let report = parse(&text).expect_err("unknown keys");

@@ -2,47 +2,53 @@
 
 use std::time::Duration;
 
-use super::{DAY, Default, HOUR, Key, Kind, Section, V0_1, Word, duration, word};
-
-/// A page at least, because the kernel lends rings by pages; beyond 64 MiB one buffer would be most of a shard.
-const BUFFER_SIZE: Kind = Kind::Size { min: 4 << 10, max: 64 << 20, power_of_two: true };
+use super::{DAY, Default, FORWARDS, Key, Kind, MINUTE, SECOND, Section, Word, duration, integer, word};
 
 pub static RUNTIME: Section = Section {
     path: "runtime",
-    doc: "Where shards run and on which driver.",
+    header: "[runtime]",
+    doc: "Where shards run, on which driver, and how they move bytes.",
+    more: "",
     keys: &[
-        Key {
-            name: "cores",
-            kind: Kind::Cores,
-            default: Default::Is("auto"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Cores to run shards on: \"auto\" for every core this process may use, \"0-3\", \"0,2,4-7\", [0, 2].",
-        },
-        Key {
-            name: "shards_per_core",
-            kind: Kind::Integer { min: 1, max: 64, power_of_two: false },
-            default: Default::Is("1"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Shards on each core. More than one only makes sense in tests.",
-        },
-        Key {
-            name: "io",
-            kind: Kind::Word(IO),
-            default: Default::Is("auto"),
-            reloadable: false,
-            since: V0_1,
-            doc: "The driver that talks to the kernel.",
-        },
-        Key {
-            name: "require_io_uring",
-            kind: Kind::Bool,
-            default: Default::Is("false"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Refuse to start where io_uring cannot run.",
-        },
+        Key::at_start(
+            "cores",
+            Kind::Cores,
+            Default::Is("auto"),
+            "Cores to run shards on: \"auto\" for every core this process may use, \"0-3\", \"0,2,4-7\", `[0, 2]`.",
+        )
+        .more(
+            "\"auto\" honours taskset and cpusets. Leave a core or two out where the interrupts of a fast network card \
+             need them. The flag is --cores.",
+        ),
+        Key::at_start(
+            "shards_per_core",
+            integer(1, 64),
+            Default::Is("1"),
+            "Shards on each core. More than one only makes sense in tests.",
+        ),
+        Key::at_start("io", Kind::Word(IO), Default::Is("auto"), "The driver that talks to the kernel.")
+            .more("The first lines at start and `balance-shard status` say which one was chosen. The flag is --io."),
+        Key::at_start(
+            "require_io_uring",
+            Kind::Bool,
+            Default::Is("false"),
+            "Refuse to start where io_uring cannot run.",
+        )
+        .more(
+            "The process then ends with exit code 71 rather than run slower than planned. Containers often forbid \
+             io_uring by their seccomp profile. The flag is --require-io-uring.",
+        ),
+        Key::live(
+            "forward",
+            Kind::Word(FORWARDS),
+            Default::Is("auto"),
+            "How bytes get from socket to socket, for every listener that does not say otherwise.",
+        )
+        .more(
+            "Everything but \"auto\" forces one rung on every connection, so that rungs can be compared on your own \
+             hardware with `balance-shard bench`; no byte is lost on any of them. A reload holds for connections that \
+             are accepted after it. The flag is --forward.",
+        ),
     ],
 };
 
@@ -52,125 +58,38 @@ static IO: &[Word] = &[
     word("epoll", "epoll, for kernels and containers without io_uring."),
 ];
 
-pub static SHARD: Section = Section {
-    path: "performance.shard",
-    doc: "How much one shard takes on.",
-    keys: &[
-        Key {
-            name: "max_tasks",
-            kind: Kind::Integer { min: 1, max: 1 << 24, power_of_two: false },
-            default: Default::Is("65536"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Tasks that may live at once on a shard; a forwarded connection is one.",
-        },
-        Key {
-            name: "queue_size",
-            kind: Kind::Integer { min: 0, max: 1 << 24, power_of_two: false },
-            default: Default::Is("10000"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Tasks that may wait for admission beyond that, before the shard stops accepting.",
-        },
-        Key {
-            name: "max_idle_time",
-            kind: duration(Duration::ZERO, HOUR),
-            default: Default::Is("10s"),
-            reloadable: false,
-            since: V0_1,
-            doc: "How long memory freed after a burst is kept before the system gets it back.",
-        },
-    ],
-};
-
-pub static BUFFER_POOL: Section = Section {
-    path: "performance.buffer_pool",
-    doc: "Sizes of the buffers, and what all of them together may take.",
-    keys: &[
-        Key {
-            name: "small_size",
-            kind: BUFFER_SIZE,
-            default: Default::Is("4KiB"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Small buffers, which receive most messages. A power of two, as the other sizes.",
-        },
-        Key {
-            name: "medium_size",
-            kind: BUFFER_SIZE,
-            default: Default::Is("32KiB"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Medium buffers. Larger than small_size.",
-        },
-        Key {
-            name: "large_size",
-            kind: BUFFER_SIZE,
-            default: Default::Is("64KiB"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Large buffers. Larger than medium_size.",
-        },
-        Key {
-            name: "huge_size",
-            kind: BUFFER_SIZE,
-            default: Default::Is("1MiB"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Huge buffers. Larger than large_size.",
-        },
-        Key {
-            name: "ring_buffers",
-            kind: Kind::Integer { min: 16, max: 32_768, power_of_two: true },
-            default: Default::Is("1024"),
-            reloadable: false,
-            since: V0_1,
-            doc: "Small buffers that a shard lends to its receive ring, at most. A power of two.",
-        },
-        Key {
-            name: "memory_max",
-            kind: Kind::Size { min: 64 << 10, max: 1 << 44, power_of_two: false },
-            default: Default::Is("64MiB"),
-            reloadable: false,
-            since: V0_1,
-            doc: "What the buffers of all shards together may take. At least ring_buffers times small_size.",
-        },
-    ],
-};
-
 pub static ADMIN: Section = Section {
     path: "admin",
+    header: "[admin]",
     doc: "The HTTP endpoint for operators.",
-    keys: &[Key {
-        name: "listen",
-        kind: Kind::Bind,
-        default: Default::Absent("a unix socket with mode 0600 in the runtime directory"),
-        reloadable: false,
-        since: V0_1,
-        doc: "\"127.0.0.1:9901\" or \"unix:/path\". Whoever reaches it controls the proxy.",
-    }],
+    more: "It serves health, readiness, status, metrics, the connection table, reload and drain.",
+    keys: &[Key::at_start(
+        "listen",
+        Kind::Bind,
+        Default::Absent("a unix socket with mode 0600 in the runtime directory"),
+        "\"127.0.0.1:9901\" or \"unix:/path\". Whoever reaches it controls the proxy.",
+    )
+    .more(
+        "There is no password: bind it to the loopback address or to a unix socket, and let a scraper of metrics on \
+         another machine come through something that knows it. The flag is --admin.",
+    )],
 };
 
 pub static LOGGING: Section = Section {
     path: "logging",
+    header: "[logging]",
     doc: "What is logged, and how it looks.",
+    more: "",
     keys: &[
-        Key {
-            name: "level",
-            kind: Kind::Word(LEVELS),
-            default: Default::Is("info"),
-            reloadable: true,
-            since: V0_1,
-            doc: "The least important messages that are still logged.",
-        },
-        Key {
-            name: "format",
-            kind: Kind::Word(FORMATS),
-            default: Default::Is("text"),
-            reloadable: false,
-            since: V0_1,
-            doc: "How a message is written.",
-        },
+        Key::live(
+            "level",
+            Kind::Word(LEVELS),
+            Default::Is("info"),
+            "The least important messages that are still logged.",
+        )
+        .more("The flag is --log-level, the variable BALANCE_LOG_LEVEL."),
+        Key::at_start("format", Kind::Word(FORMATS), Default::Is("text"), "How a message is written.")
+            .more("The flag is --log-format."),
     ],
 };
 
@@ -186,23 +105,73 @@ static FORMATS: &[Word] = &[word("text", "Lines for people."), word("json", "One
 
 pub static DRAIN: Section = Section {
     path: "drain",
+    header: "[drain]",
     doc: "What SIGTERM does before the process ends.",
+    more: "Readiness fails at once, accepting ends after `min`, and connections that are left at `deadline` are closed. \
+           A second signal ends it there and then.",
     keys: &[
-        Key {
-            name: "min",
-            kind: duration(Duration::ZERO, DAY),
-            default: Default::Is("5s"),
-            reloadable: true,
-            since: V0_1,
-            doc: "How long accepting goes on after readiness has failed, so that load balancers notice.",
-        },
-        Key {
-            name: "deadline",
-            kind: duration(Duration::ZERO, DAY),
-            default: Default::Is("30s"),
-            reloadable: true,
-            since: V0_1,
-            doc: "When the last connections are closed, counted from the signal. Not before min.",
-        },
+        Key::live(
+            "min",
+            duration(Duration::ZERO, DAY),
+            Default::Is("5s"),
+            "How long accepting goes on after readiness has failed, so that load balancers notice.",
+        )
+        .more(
+            "Longer than the load balancer in front takes to believe a failing health check: its interval times the \
+             failures it wants to see.",
+        ),
+        Key::live(
+            "deadline",
+            duration(Duration::ZERO, DAY),
+            Default::Is("30s"),
+            "When the last connections are closed, counted from the signal. Not before min.",
+        )
+        .more(
+            "The service manager must wait longer than this before it kills (TimeoutStopSec, \
+               terminationGracePeriodSeconds).",
+        ),
     ],
 };
+
+pub static DNS: Section = Section {
+    path: "dns",
+    header: "[dns]",
+    doc: "How the names of endpoints become addresses.",
+    more: "Only endpoints that are written as \"name:port\" are asked for. Every address of an answer is an endpoint of \
+           its own. An answer is used until its TTL has passed and a new one has come: when the resolver is down, or \
+           says that there is no such name, the last good addresses stay in use, and a resolver that is down at start \
+           is no reason not to start.",
+    keys: &[
+        Key::live(
+            "servers",
+            Kind::Servers,
+            Default::Absent("those of /etc/resolv.conf"),
+            "Resolvers to ask, in this order: \"10.0.0.2\" or \"10.0.0.2:5353\". Port 53 where none is given.",
+        )
+        .more("The next one is asked when one does not answer in time."),
+        Key::live(
+            "ttl_min",
+            duration(SECOND, DAY),
+            Default::Is("5s"),
+            "An answer is used at least this long, even if its TTL is shorter.",
+        )
+        .more("It bounds the questions that a record with a TTL of 0 causes."),
+        Key::live(
+            "ttl_max",
+            duration(SECOND, DAY),
+            Default::Is("5m"),
+            "An answer is used at most this long before it is asked for again, even if its TTL is longer.",
+        )
+        .more("Not shorter than ttl_min. It is the longest that a change of a record can go unnoticed."),
+        Key::live(
+            "timeout",
+            duration(Duration::from_millis(10), MINUTE),
+            Default::Is("2s"),
+            "How long one server may take to answer one question.",
+        ),
+        Key::live("family", Kind::Word(FAMILIES), Default::Is("any"), "Which addresses of a name are used."),
+    ],
+};
+
+static FAMILIES: &[Word] =
+    &[word("any", "IPv4 and IPv6."), word("v4", "IPv4 (A records)."), word("v6", "IPv6 (AAAA records).")];

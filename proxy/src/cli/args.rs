@@ -53,7 +53,12 @@ pub(super) enum Command {
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Print the configuration as it would be used
-    Show(ShowArgs),
+    Show(Box<ShowArgs>),
+    /// Print the JSON schema of the file, for editors
+    Schema,
+    /// Print the reference of every key as Markdown
+    #[command(hide = true)]
+    Reference,
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -70,12 +75,12 @@ pub(super) struct RunArgs {
     /// How shards talk to the kernel
     #[arg(long, value_name = "DRIVER")]
     pub(super) io: Option<IoArg>,
+    /// How bytes get from socket to socket: auto, copy, bundle, splice, uring-splice or send-zc
+    #[arg(long, value_name = "RUNG")]
+    pub(super) forward: Option<String>,
     /// End with 71 where io_uring cannot run, instead of falling back to epoll
     #[arg(long)]
     pub(super) require_io_uring: bool,
-    /// The rung of the forwarding ladder: auto, copy, bundle, splice, uring-splice, send-zc
-    #[arg(long, value_name = "RUNG")]
-    pub(super) forward: Option<String>,
     /// Ring features to do without
     #[arg(long, value_name = "LIST", value_delimiter = ',', hide = true)]
     pub(super) uring_without: Vec<String>,
@@ -308,13 +313,15 @@ mod tests {
 
     #[test]
     fn flags_become_overrides_of_keys() {
-        let args = run(&["--cores", "0-3", "--io", "epoll", "--require-io-uring", "--admin", "unix:/a"]);
+        let args =
+            run(&["--cores", "0-3", "--io", "epoll", "--require-io-uring", "--forward", "copy", "--admin", "unix:/a"]);
         let overrides = args.overrides(&Environment::default());
         let pairs: Vec<_> = overrides.iter().map(|o| (o.path.as_str(), o.value.as_str())).collect();
         let expected = [
             ("runtime.cores", "0-3"),
             ("runtime.io", "epoll"),
             ("runtime.require_io_uring", "true"),
+            ("runtime.forward", "copy"),
             ("admin.listen", "unix:/a"),
         ];
         assert_eq!(pairs, expected);
