@@ -6,8 +6,8 @@
 //!    ▲ wanted
 //!    └─ configuration
 //! ```
-//! [`names`] decides when to ask and what to make of an answer, and touches neither socket nor clock; [`resolver`] asks;
-//! [`service`] is the task between them on the control thread.
+//! [`names`] decides when to ask and what to make of an answer, and touches neither socket nor clock; [`resolver`]
+//! asks; [`service`] is the task between them on the control thread.
 //!
 //! Invariants:
 //! * No name ever keeps the process from starting, nor a configuration from being applied.

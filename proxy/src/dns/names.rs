@@ -230,7 +230,7 @@ impl Names {
         Self { settings, names: BTreeMap::new(), due: BTreeSet::new(), asking: 0, tickets: 0, rng: Rng::new(seed) }
     }
 
-    /// Makes `wanted` known, due at once where they are new. Settings that differ from those before make every name due.
+    /// Makes `wanted` known, due at once where they are new. Settings other than before make every name due.
     pub(super) fn add<'a>(&mut self, wanted: impl IntoIterator<Item = &'a str>, settings: &model::Dns, now: Instant) {
         for host in wanted {
             if !self.names.contains_key(host) {

@@ -13,11 +13,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::{Notify, watch},
-    task::{Id, JoinError, JoinSet},
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::sync::{Notify, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How often the files of the system are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
 use super::*;
+use tokio::time::Instant;
 
 fn settings() -> model::Dns {
     model::Dns {
