@@ -33,7 +33,7 @@ impl Random {
     }
 }
 
-const SEEDS: [&str; 13] = [
+const SEEDS: [&str; 9] = [
     include_str!("../examples/embedded.toml"),
     include_str!("../examples/tcp.toml"),
     include_str!("../examples/weighted.toml"),
@@ -41,12 +41,8 @@ const SEEDS: [&str; 13] = [
     include_str!("../examples/dual-stack.toml"),
     include_str!("../examples/tuning.toml"),
     include_str!("../examples/forward.toml"),
-    include_str!("../examples/limits.toml"),
     include_str!("../examples/proxy-protocol.toml"),
     include_str!("../examples/acl.toml"),
-    include_str!("../examples/per-ip.toml"),
-    include_str!("../examples/sni-routing.toml"),
-    include_str!("../examples/dns.toml"),
 ];
 
 const PIECES: [&str; 24] = [

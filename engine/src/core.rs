@@ -56,7 +56,7 @@ const SHRINK_EVERY: Duration = Duration::from_secs(1);
 /// What the pipes of a shard may hold that was not told otherwise.
 const PIPES_MAX: u64 = 256 << 20;
 /// Tasks that must have ended before the heap is trimmed again: it walks all of the free memory.
-const TRIM_AFTER: u64 = 4096;
+const TRIM_AFTER: u64 = 1000;
 
 impl Handle {
     pub fn new(driver: Box<dyn Driver>, pool: BufferPool, limits: Limits, idle_max: Duration) -> Self {
@@ -291,6 +291,8 @@ impl Core {
     /// # Errors
     /// A broken driver.
     pub(crate) fn wait(self: &Rc<Self>, limit: Option<Timestamp>, scratch: &mut Scratch) -> io::Result<bool> {
+        // Buffers that tasks have given back since the last turn. Nobody else would wake the shard for them.
+        self.feed_starved();
         let wait = self.next_wait(limit);
         let turn = self.driver.borrow_mut().turn(wait, &mut scratch.completions)?;
         self.now.set(turn.now);

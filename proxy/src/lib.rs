@@ -32,6 +32,8 @@ mod process;
 mod proxy_protocol;
 pub mod report;
 mod shard;
+#[cfg(test)]
+mod simulation;
 pub mod snapshot;
 mod source;
 mod state;

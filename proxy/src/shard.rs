@@ -96,7 +96,7 @@ fn live(spec: &ShardSpec, mut mailbox: Receiver<Command>, ready: &mpsc::Sender<R
     };
     let info = state.handle.driver_info();
     let _waited_for = ready.send(Ok(DriverInfo { name: info.name, features: info.features.clone() }));
-    let mut inbox = ProxyInbox { state: Rc::clone(&state), drained: None };
+    let mut inbox = ProxyInbox::new(Rc::clone(&state));
     let handle = state.handle.clone();
     let result = balance_engine::shard::run(&handle, &Clock::monotonic(), &mut mailbox, &mut inbox);
     if let Err(error) = result {
@@ -158,7 +158,7 @@ fn driver(spec: &ShardSpec, pool: &BufferPool, clock: &Clock) -> Result<Box<dyn 
 }
 
 /// The shard's side of [`Command`].
-struct ProxyInbox {
+pub(crate) struct ProxyInbox {
     state: Rc<State>,
     /// To be told when the last connection has ended.
     drained: Option<oneshot::Sender<()>>,
@@ -199,6 +199,10 @@ impl Inbox for ProxyInbox {
 }
 
 impl ProxyInbox {
+    pub(crate) fn new(state: Rc<State>) -> Self {
+        Self { state, drained: None }
+    }
+
     fn apply(&self, snapshot: Arc<Snapshot>, sockets: Vec<(BindId, OwnedFd)>) -> Option<Arc<Snapshot>> {
         let previous = self.state.adopt(Arc::clone(&snapshot));
         let wanted: HashSet<BindId> = snapshot.listeners.iter().flat_map(|l| &l.binds).map(|b| b.id).collect();
@@ -229,7 +233,9 @@ impl ProxyInbox {
 
     /// End the accept loops of these sockets; that closes them.
     fn stop_accepting(&self, which: impl Fn(BindId) -> bool) {
-        let gone: Vec<_> = self.state.accepting.borrow_mut().extract_if(|id, _| which(*id)).collect();
+        let mut gone: Vec<_> = self.state.accepting.borrow_mut().extract_if(|id, _| which(*id)).collect();
+        // Always in the same order, so that a simulated run can be repeated.
+        gone.sort_unstable_by_key(|(id, _)| *id);
         for (_, task) in gone {
             self.state.handle.abort(task);
         }

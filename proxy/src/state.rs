@@ -106,6 +106,11 @@ impl ListenerState {
         Rc::clone(&self.ladder.borrow())
     }
 
+    #[cfg(test)]
+    pub(crate) fn set_ladder(&self, settings: LadderSettings) {
+        self.ladder.replace(Rc::new(settings));
+    }
+
     /// What to do with a connection, by its peer's address.
     pub(crate) fn welcome(&self, peer: Option<IpAddr>) -> Welcome {
         self.guard.borrow().welcome(peer)

@@ -15,7 +15,7 @@ pub(crate) struct Row {
     /// The one it is connected to, or being connected to.
     pub(crate) endpoint: Option<Rc<EndpointState>>,
     pub(crate) opened: Timestamp,
-    /// The last turn in which a byte moved.
+    /// The last turn in which a byte moved or the state changed.
     pub(crate) progress: Timestamp,
     pub(crate) bytes_up: u64,
     pub(crate) bytes_down: u64,

@@ -8,8 +8,10 @@ use crate::{
     values::Destination,
 };
 use std::{
+    collections::HashSet,
     io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
+    sync::Mutex,
 };
 
 fn plan(mode: Mode, to: SocketAddr) -> Plan {
@@ -116,8 +118,8 @@ fn connect_mode_opens_a_connection_for_every_exchange() {
 
 #[test]
 fn connections_come_from_the_sources_they_were_given() {
-    let peers = std::sync::Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
-    let seen = std::sync::Arc::clone(&peers);
+    let peers = Arc::new(Mutex::new(HashSet::new()));
+    let seen = Arc::clone(&peers);
     let to = misbehaving(move |mut stream| {
         seen.lock().expect("no panic").insert(stream.peer_addr().expect("peer").ip());
         thread::spawn(move || {

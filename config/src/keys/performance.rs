@@ -89,7 +89,7 @@ pub static FORWARD: Section = Section {
         )
         .more(
             "A burst is what can be received at one go. Splice moves pages instead of bytes and so costs the same \
-               for much as for little: below some 8 KiB copying is cheaper.",
+               for much as for little: below some 16 KiB copying is cheaper.",
         ),
         Key::live(
             "promote_after",

@@ -14,7 +14,8 @@
 //! 2. Every operation gets exactly one *last* completion (`more == false`), cancelled or not. Only [`Op::Recv`] and a
 //!    zero-copy [`Op::SendBatch`] may get others before it.
 //! 3. A completion is delivered by [`Driver::turn`] and by nothing else; `submit` and `cancel` never call back.
-//! 4. Completions of one operation come in order. Between operations there is no promise.
+//! 4. Completions of one operation come in order. Between operations there is no promise but this: a connection tells
+//!    its error once, to one operation; an end of stream that another reads because of it does not come before that.
 //! 5. A result that is a resource is an owning value in the [`Outcome`]; who drops it gives it back, except for a
 //!    [`Desc`], which its receiver must close with [`Op::Close`].
 

@@ -8,14 +8,13 @@
 
 use super::{
     greeting::Greeting,
-    ladder::LadderSettings,
     preface::{Preface, Told},
     relay::{Moved, Relay, Verdict},
 };
 use crate::{
     guard::Welcome,
     report::{ConnectionState, Reason},
-    state::{ListenerState, Timeouts},
+    state::ListenerState,
     table::{Row, RowGuard},
     upstream::{self, RowHandle},
 };
@@ -37,10 +36,6 @@ pub(super) struct Connection {
     phase: Phase,
     downstream: Option<Socket>,
     timer: Timer,
-    timeouts: Timeouts,
-    ladder: Rc<LadderSettings>,
-    /// What a PROXY header told, until the endpoint is told.
-    told: Option<Box<Told>>,
     row: RowGuard,
 }
 
@@ -48,10 +43,11 @@ type Opening = Pin<Box<dyn Future<Output = Result<Socket, Reason>>>>;
 
 enum Phase {
     Preface(Box<Preface>),
-    Connecting(Opening),
+    /// With what a PROXY header told, until the endpoint is told.
+    Connecting(Opening, Option<Box<Told>>),
     /// Our own address of the client's socket is being found out, for the header that the endpoint wants.
-    Introducing(Installing, Socket),
-    Greeting(Greeting, Socket),
+    Introducing(Box<(Installing, Option<Box<Told>>)>, Socket),
+    Greeting(Box<Greeting>, Socket),
     // The relay first: what it waits for goes before the sockets do.
     Relaying {
         relay: Relay,
@@ -65,18 +61,10 @@ impl Connection {
         let handle = row.state.handle.clone();
         let (phase, deadline) = match welcome {
             Welcome::Proxy(timeout) => (None, handle.now() + timeout),
-            Welcome::Client | Welcome::Refused(_) => (Some(connecting(&row, listener)), handle.now()),
+            Welcome::Client | Welcome::Refused(_) => (Some(connecting(&row, listener, None)), handle.now()),
         };
         let phase = phase.unwrap_or_else(|| Phase::Preface(Box::new(Preface::new(&downstream, deadline))));
-        Self {
-            downstream: Some(downstream),
-            phase,
-            timer: Timer::new(&handle),
-            timeouts: listener.settings.get(),
-            ladder: listener.ladder(),
-            told: None,
-            row,
-        }
+        Self { downstream: Some(downstream), phase, timer: Timer::new(&handle), row }
     }
 
     /// Ready when the endpoint has all it must have before the bytes are relayed.
@@ -86,7 +74,7 @@ impl Connection {
                 Phase::Relaying { .. } => return Poll::Ready(Ok(())),
                 Phase::Over => return Poll::Ready(Err(Reason::Error)),
                 Phase::Preface(_) => ready!(self.poll_preface(context)),
-                Phase::Connecting(_) => ready!(self.poll_connecting(context)),
+                Phase::Connecting(..) => ready!(self.poll_connecting(context)),
                 Phase::Introducing(..) => ready!(self.poll_introducing(context)),
                 Phase::Greeting(..) => ready!(self.poll_greeting(context)),
             };
@@ -109,49 +97,50 @@ impl Connection {
             }
             self.row.with(|row| row.peer = client.into());
         }
-        self.told = Some(Box::new(told));
-        Poll::Ready(Ok(connecting(&self.row, &listener)))
+        Poll::Ready(Ok(connecting(&self.row, &listener, Some(Box::new(told)))))
     }
 
     fn poll_connecting(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
-        let (Phase::Connecting(opening), Some(downstream)) = (&mut self.phase, &mut self.downstream) else {
+        let (Phase::Connecting(opening, told), Some(downstream)) = (&mut self.phase, &mut self.downstream) else {
             return Poll::Ready(Err(Reason::Error));
         };
         if downstream.poll_broken(context).is_ready() {
             return Poll::Ready(Err(Reason::DownstreamGone));
         }
         let upstream = ready!(opening.as_mut().poll(context))?;
-        self.row.with(|row| row.state = ConnectionState::Open);
-        let announced = self.told.as_ref().is_some_and(|told| told.addresses.is_some());
+        // Waiting for a place and for the endpoint was not the client's idleness.
+        let now = self.row.state.handle.now();
+        self.row.with(|row| (row.state, row.progress) = (ConnectionState::Open, now));
+        let told = told.take();
+        let announced = told.as_ref().is_some_and(|told| told.addresses.is_some());
         let introduce = !announced && self.row.with(|row| row.listener.cluster().proxy_protocol).is_some();
         if introduce {
-            return Poll::Ready(Ok(Phase::Introducing(Installing::new(downstream), upstream)));
+            return Poll::Ready(Ok(Phase::Introducing(Box::new((Installing::new(downstream), told)), upstream)));
         }
-        Poll::Ready(Ok(self.greet(None, upstream)))
+        Poll::Ready(Ok(self.greet(None, told, upstream)))
     }
 
     fn poll_introducing(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
-        let Phase::Introducing(installing, _) = &mut self.phase else { return Poll::Ready(Err(Reason::Error)) };
+        let Phase::Introducing(about, _) = &mut self.phase else { return Poll::Ready(Err(Reason::Error)) };
         // Without a descriptor to ask, the header says UNKNOWN.
-        let _known_or_not = ready!(installing.poll(context));
-        let Phase::Introducing(_, upstream) = std::mem::replace(&mut self.phase, Phase::Over) else {
+        let _known_or_not = ready!(about.0.poll(context));
+        let Phase::Introducing(about, upstream) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return Poll::Ready(Err(Reason::Error));
         };
         let local = self.downstream.as_ref().and_then(|d| d.local_addr().ok()).and_then(Peer::socket_addr);
         let peer = self.row.with(|row| row.peer).socket_addr();
-        Poll::Ready(Ok(self.greet(peer.zip(local), upstream)))
+        Poll::Ready(Ok(self.greet(peer.zip(local), about.1, upstream)))
     }
 
     /// What goes to the endpoint first, if anything does.
-    fn greet(&mut self, addresses: Option<(SocketAddr, SocketAddr)>, upstream: Socket) -> Phase {
-        let told = self.told.take();
+    fn greet(&self, addresses: Option<(SocketAddr, SocketAddr)>, told: Option<Box<Told>>, upstream: Socket) -> Phase {
         let addresses = told.as_ref().and_then(|told| told.addresses).or(addresses);
         let rest = told.as_ref().map_or([].as_slice(), |told| &told.rest);
         let greeting = Greeting::new(self.header_version(), addresses, rest);
         if greeting.is_empty() {
             return Phase::Relaying { relay: Relay::default(), upstream };
         }
-        Phase::Greeting(greeting, upstream)
+        Phase::Greeting(Box::new(greeting), upstream)
     }
 
     fn poll_greeting(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
@@ -174,13 +163,14 @@ impl Connection {
             return Poll::Ready(Reason::Error);
         };
         let handle = self.row.state.handle.clone();
+        let (ladder, timeouts) = self.row.with(|row| (row.listener.ladder(), row.listener.settings.get()));
         let mut moved = Moved::default();
-        let verdict = relay.poll(downstream, upstream, &handle, &self.ladder, &mut moved, context);
+        let verdict = relay.poll(downstream, upstream, &handle, &ladder, &mut moved, context);
         let (state, rungs) = (relay.connection_state(), relay.rungs());
         self.row.state.count_rungs(&[moved.up, moved.down]);
         let (up, down) = (moved.up.bytes(), moved.down.bytes());
         let progress = self.row.with(|row| {
-            if up + down > 0 {
+            if up + down > 0 || row.state != state {
                 row.progress = handle.now();
                 count(row, up, down);
             }
@@ -194,8 +184,8 @@ impl Connection {
             Verdict::Waiting => {}
         }
         let (limit, reason) = match state {
-            ConnectionState::Connecting | ConnectionState::Open => (self.timeouts.idle(), Reason::IdleTimeout),
-            _ => (self.timeouts.half_close(), Reason::HalfCloseTimeout),
+            ConnectionState::Connecting | ConnectionState::Open => (timeouts.idle(), Reason::IdleTimeout),
+            _ => (timeouts.half_close(), Reason::HalfCloseTimeout),
         };
         let Some(limit) = limit else { return Poll::Pending };
         self.timer.poll_lazily_at(progress + limit, context).map(|()| reason)
@@ -209,26 +199,36 @@ impl Connection {
                 drop(relay);
                 Some(upstream)
             }
-            Phase::Introducing(installing, upstream) => {
-                drop(installing);
+            Phase::Introducing(about, upstream) => {
+                drop(about);
                 Some(upstream)
             }
             Phase::Greeting(_, upstream) => Some(upstream),
-            Phase::Preface(_) | Phase::Connecting(_) | Phase::Over => None,
+            Phase::Preface(_) | Phase::Connecting(..) | Phase::Over => None,
         };
         let downstream = self.downstream.take();
         let sockets = [downstream, upstream].into_iter().flatten();
         match reason {
-            Reason::Finished | Reason::Drained => sockets.for_each(drop),
+            Reason::Finished => sockets.for_each(drop),
             // Neither side may take what it has got for the whole.
             _ => sockets.for_each(Socket::reset),
         }
     }
 }
 
-fn connecting(row: &RowGuard, listener: &ListenerState) -> Phase {
+/// Dropped before its end: by a panic, a deadline, or the end of the shard. Its peers must not take that for the end of
+/// their streams.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.downstream.is_some() {
+            self.close(Reason::Error);
+        }
+    }
+}
+
+fn connecting(row: &RowGuard, listener: &ListenerState, told: Option<Box<Told>>) -> Phase {
     let opening = upstream::open(Rc::clone(&row.state), listener.cluster(), RowHandle::of(row));
-    Phase::Connecting(Box::pin(opening))
+    Phase::Connecting(Box::pin(opening), told)
 }
 
 fn count(row: &mut Row, up: u64, down: u64) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Open ── end of source, all sent ──► FIN passed on: Ended
-//!    └── sink refuses bytes ──► Broken (its own last bytes still come the other way)
+//!    └── sink refuses bytes ──► Broken or Lost (its own last bytes still come the other way)
 //! ```
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     tally::Tally,
 };
 use crate::report::RungKind;
-use balance_engine::net::Socket;
+use balance_engine::{driver::Errno, net::Socket};
 use std::task::Context;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub(super) enum Phase {
     Ended,
     /// The sink takes no more. Nothing is read from the source any longer.
     Broken,
+    /// As broken, by a reset that the send was told of. A socket tells only once: what reads like an end of its own
+    /// stream after that is none.
+    Lost,
 }
 
 /// The rungs that need more memory than copying does are boxed: an idle connection has none of them.
@@ -46,6 +49,8 @@ pub(super) struct Direction {
     pub(super) phase: Phase,
     rung: Rung,
     observer: Observer,
+    /// The source has ended, unless the send to it that is under way turns out to have been told of a reset.
+    ended: bool,
 }
 
 /// What a step of a direction means for its connection.
@@ -60,6 +65,8 @@ pub(super) enum Progress {
 pub(super) struct Ends<'a, 'c> {
     pub(super) source: &'a mut Socket,
     pub(super) sink: &'a mut Socket,
+    /// Where the other direction stands.
+    pub(super) opposite: Phase,
     pub(super) settings: &'a LadderSettings,
     pub(super) tally: &'a mut Tally,
     pub(super) context: &'a mut Context<'c>,
@@ -86,14 +93,20 @@ impl Direction {
             }
             Step::Waiting => Progress::Waiting,
             Step::SourceReset => Progress::SourceReset,
+            Step::SourceEnded if ends.opposite == Phase::Lost => Progress::SourceReset,
+            Step::SourceEnded if ends.source.is_sending() && !std::mem::replace(&mut self.ended, true) => {
+                // The opposite direction's step comes next and collects that send if it is done.
+                Progress::Moved
+            }
             Step::SourceEnded => {
                 self.phase = Phase::Ended;
                 self.rung = Rung::default();
                 ends.sink.shutdown();
                 Progress::Moved
             }
-            Step::SinkBroken => {
-                self.phase = Phase::Broken;
+            Step::SinkBroken(errno) => {
+                // After a FIN of the sink, a reset is told as EPIPE, and the FIN holds.
+                self.phase = if errno == Errno::BROKEN_PIPE { Phase::Broken } else { Phase::Lost };
                 self.rung = Rung::default();
                 Progress::Moved
             }

@@ -1,13 +1,13 @@
 //! The forwarding ladder: when a direction changes its rung. Pure.
 //!
 //! ```text
-//!   copy ── bursts of `promote_bytes`, `promote_after` in a row ──► splice (bundle, where splice was refused)
+//!   copy ── bursts of `promote_bytes`, `promote_after` in a row ──► splice
 //!     ▲                                                              │
 //!     └────────────── `demote_after` short reads in a row ───────────┘
 //! ```
 //!
-//! `uring-splice` and `send-zc` are never chosen: the one costs more than splice wherever it was measured, the other pays
-//! only where user space must see the bytes on their way to a real network card.
+//! `bundle`, `uring-splice` and `send-zc` are never chosen: splice costs less than any of them wherever it was measured,
+//! and where it cannot be had, copying is the rung that needs least.
 //!
 //! A burst is what a source delivers before it has nothing more. Ping-pong of small messages never makes one, so it
 //! never leaves the cheapest rung for small messages; a response of a few hundred KiB makes several. Between the two
@@ -69,7 +69,7 @@ pub(crate) struct Observer {
     spoke: bool,
     /// Observations in a row that speak for a change.
     streak: u8,
-    /// Splice was refused: bundle instead.
+    /// Splice was refused; this direction does not ask again.
     no_splice: bool,
 }
 
@@ -82,14 +82,13 @@ impl Observer {
             // Refused once, it is not asked for at every buffer again.
             Forward::Always(RungKind::Splice | RungKind::UringSplice) if self.no_splice => Advice::Stay,
             Forward::Always(other) => Advice::Change(other),
-            Forward::Auto if self.burst < settings.promote_bytes => Advice::Stay,
+            Forward::Auto if self.no_splice || self.burst < settings.promote_bytes => Advice::Stay,
             Forward::Auto => {
                 // A stream without a pause is one burst after another.
                 self.burst = 0;
                 self.spoke = true;
                 self.streak = self.streak.saturating_add(1);
-                let to = if self.no_splice { RungKind::Bundle } else { RungKind::Splice };
-                self.decide(settings.promote_after, to)
+                self.decide(settings.promote_after, RungKind::Splice)
             }
         }
     }
@@ -118,7 +117,7 @@ impl Observer {
         *self = Self { no_splice: self.no_splice, ..Self::default() };
     }
 
-    /// Splice could not be had (descriptors or pipes were used up): the next bulk goes by bundle.
+    /// Splice could not be had (descriptors or pipes were used up): this direction stays on copy.
     pub(crate) fn refused(&mut self) {
         *self = Self { no_splice: true, ..Self::default() };
     }

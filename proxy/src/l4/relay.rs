@@ -46,9 +46,11 @@ impl Relay {
     ) -> Verdict {
         loop {
             let (source, sink, tally) = (&mut *downstream, &mut *upstream, &mut moved.up);
-            let up = self.up.step(Ends { source, sink, settings, tally, context });
+            let opposite = self.down.phase;
+            let up = self.up.step(Ends { source, sink, opposite, settings, tally, context });
             let (source, sink, tally) = (&mut *upstream, &mut *downstream, &mut moved.down);
-            let down = self.down.step(Ends { source, sink, settings, tally, context });
+            let opposite = self.up.phase;
+            let down = self.down.step(Ends { source, sink, opposite, settings, tally, context });
             match (up, down) {
                 (Progress::SourceReset, _) => return Verdict::Over(Reason::DownstreamReset),
                 (_, Progress::SourceReset) => return Verdict::Over(Reason::UpstreamReset),
@@ -74,8 +76,8 @@ impl Relay {
     fn over(&self, sending: bool) -> Option<Reason> {
         match (self.up.phase, self.down.phase) {
             (Phase::Ended, Phase::Ended) if !sending => Some(Reason::Finished),
-            (Phase::Broken, Phase::Ended | Phase::Broken) => Some(Reason::UpstreamReset),
-            (Phase::Ended, Phase::Broken) => Some(Reason::DownstreamReset),
+            (Phase::Broken | Phase::Lost, Phase::Ended | Phase::Broken | Phase::Lost) => Some(Reason::UpstreamReset),
+            (Phase::Ended, Phase::Broken | Phase::Lost) => Some(Reason::DownstreamReset),
             _ => None,
         }
     }
@@ -88,7 +90,7 @@ impl Relay {
     pub(super) fn connection_state(&self) -> ConnectionState {
         match (self.up.phase, self.down.phase) {
             (Phase::Open, Phase::Open) => ConnectionState::Open,
-            (Phase::Ended | Phase::Broken, _) => ConnectionState::HalfClosedDownstream,
+            (Phase::Ended | Phase::Broken | Phase::Lost, _) => ConnectionState::HalfClosedDownstream,
             _ => ConnectionState::HalfClosedUpstream,
         }
     }

@@ -118,8 +118,22 @@ impl<'a> Previous<'a> {
 pub(crate) fn supported(config: &Config) -> Result<(), Report> {
     let mut diagnostics = Vec::new();
     let mut refuse = |what: String| diagnostics.push(Diagnostic::about(Severity::Error, "the configuration", what));
-    for listener in config.listeners.iter().filter(|l| !l.routes.is_empty()) {
-        refuse(format!("the listener `{}` has routes, which are not followed yet", listener.name));
+    for cluster in &config.clusters {
+        let limited =
+            cluster.max_connections.is_some() || cluster.endpoints.iter().any(|e| e.max_connections.is_some());
+        if limited || cluster.queue.size > 0 {
+            refuse(format!("[clusters.{}]: max_connections and queue are not enforced by this version", cluster.name));
+        }
+    }
+    for listener in &config.listeners {
+        let wanted = [
+            ("routes", !listener.routes.is_empty()),
+            ("per_ip", listener.per_ip.is_some()),
+            ("max_connections", listener.max_connections.is_some()),
+        ];
+        for (key, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
+            refuse(format!("the listener `{}` has {key}, which this version does not do", listener.name));
+        }
     }
     let omitted = diagnostics.len().saturating_sub(DIAGNOSTICS_MAX);
     diagnostics.truncate(DIAGNOSTICS_MAX);

@@ -426,13 +426,18 @@ impl Net {
     }
 
     pub(super) fn fail(&mut self, op: OpRef, errno: crate::driver::Errno) {
-        let Some(Pending { key, job, last_at, .. }) = self.retire(op) else {
+        let Some(Pending { key, job, last_at, place, .. }) = self.retire(op) else {
             return;
         };
         let outcome = match job {
             Job::Send { buffer, .. } => Outcome::SendFailed { buffer, errno },
             Job::Accept | Job::Connect(_) | Job::Recv | Job::Poll(_) => Outcome::Failed(errno),
         };
-        self.deliver(op.host, Completion { key, outcome, more: false }, last_at);
+        let at = self.deliver(op.host, Completion { key, outcome, more: false }, last_at);
+        if let Place::Stream(end) = place
+            && let Some(side) = self.side(end)
+        {
+            side.failed_at = at;
+        }
     }
 }

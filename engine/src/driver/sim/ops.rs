@@ -152,7 +152,8 @@ impl Net {
         }
         let completion = Completion { key, outcome: Outcome::Done, more: false };
         let at = self.deliver(host, completion, Timestamp::START);
-        self.hosts[host].installed.entry(desc.0).or_insert(at);
+        let since = self.hosts[host].installed.entry(desc.0).or_insert(at);
+        *since = at.min(*since);
     }
 
     fn submit_shutdown(&mut self, host: usize, key: OpKey, end: End) {
@@ -245,12 +246,20 @@ impl Net {
         match self.side(end).map_or(Readable::Nothing, |side| side.read_next()) {
             Readable::Nothing => {}
             Readable::Bytes(len) => self.receive(end, op, len),
-            Readable::Eof => self.finish(op, Outcome::Eof),
+            Readable::Eof => self.end_of_stream(end, op),
             Readable::Failed(errno) => self.fail(op, errno),
         }
         if self.side(end).is_some_and(|side| side.is_worth_a_pump()) {
             self.pump_soon(end);
         }
+    }
+
+    fn end_of_stream(&mut self, end: End, op: OpRef) {
+        let after = self.side(end).map_or(Timestamp::START, |side| side.failed_at);
+        if let Some(pending) = self.pending(op) {
+            pending.last_at = pending.last_at.max(after);
+        }
+        self.finish(op, Outcome::Eof);
     }
 
     fn receive(&mut self, end: End, op: OpRef, len: usize) {

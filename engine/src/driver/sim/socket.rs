@@ -74,6 +74,8 @@ pub(super) struct Side {
     fin_in: bool,
     /// Reported once, to whoever asks first.
     error: Option<Errno>,
+    /// An error was told then: an end of the stream that follows from it comes later.
+    pub(super) failed_at: Timestamp,
     /// Reset: nothing comes and nothing goes any more.
     pub(super) dead: bool,
     /// The FIN is on the wire, or has arrived.
@@ -132,6 +134,7 @@ impl Side {
             inbox_max: size_between(rng, 1 << 10, 256 << 10),
             fin_in: false,
             error: None,
+            failed_at: Timestamp::START,
             dead: false,
             fin_out: false,
             closed: false,
@@ -349,13 +352,15 @@ impl Net {
         if side.closed || std::mem::replace(&mut side.dead, true) {
             return;
         }
+        if conn.discards && !side.inbox.is_empty() {
+            // What is missing now must not look like a whole.
+            side.inbox.clear();
+            side.fin_in = false;
+        }
         // After a FIN nobody waits for bytes: only a send is told.
         side.error = Some(if side.fin_in { Errno::BROKEN_PIPE } else { Errno::CONN_RESET });
         side.wire.clear();
         side.wire_bytes = 0;
-        if conn.discards {
-            side.inbox.clear();
-        }
         self.pump_soon(end);
         self.soon(What::Drain(end));
     }

@@ -41,7 +41,10 @@ impl Copy {
 
     fn collect(&mut self, sink: &mut Socket, context: &mut Context<'_>) -> Step {
         let Poll::Ready(done) = sink.poll_sent(context) else { return Step::Waiting };
-        let Ok(sent) = done.result else { return Step::SinkBroken };
+        let sent = match done.result {
+            Ok(sent) => sent,
+            Err(errno) => return Step::SinkBroken(errno),
+        };
         self.from += sent;
         if self.from < self.end {
             sink.start_send(done.buffer, self.from, self.end);

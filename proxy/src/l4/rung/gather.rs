@@ -16,6 +16,7 @@ use super::Step;
 use balance_engine::{
     Received,
     batch::Batch,
+    driver::Errno,
     net::{BatchEvent, BatchSend, Socket},
 };
 use std::{
@@ -141,7 +142,7 @@ impl Gather {
                 self.sending = Some(sending);
                 Step::Waiting
             }
-            Poll::Ready(BatchEvent::Sent { result: Err(_), .. }) => Step::SinkBroken,
+            Poll::Ready(BatchEvent::Sent { result: Err(errno), .. }) => Step::SinkBroken(errno),
             Poll::Ready(BatchEvent::Sent { batch: Some(mut batch), result: Ok(sent) }) => {
                 batch.advance(sent);
                 self.filling = batch;
@@ -155,9 +156,9 @@ impl Gather {
                 let short = u64::from(sent) < self.in_flight;
                 self.unreleased_bytes += self.in_flight;
                 self.unreleased.push_back((sending, self.in_flight));
-                if short { Step::SinkBroken } else { Step::Moved { sent } }
+                if short { Step::SinkBroken(Errno::CONN_RESET) } else { Step::Moved { sent } }
             }
-            Poll::Ready(BatchEvent::Released { .. }) => Step::SinkBroken,
+            Poll::Ready(BatchEvent::Released { .. }) => Step::SinkBroken(Errno::BROKEN_PIPE),
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) use leaving::{Leaving, Left};
 pub(super) use splice::Splice;
 pub(super) use uring_splice::UringSplice;
 
+use balance_engine::driver::Errno;
+
 /// What one step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -26,6 +28,6 @@ pub(super) enum Step {
     SourceEnded,
     /// The source was reset.
     SourceReset,
-    /// The sink takes no more.
-    SinkBroken,
+    /// The sink takes no more, and why.
+    SinkBroken(Errno),
 }

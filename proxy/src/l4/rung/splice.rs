@@ -120,7 +120,7 @@ impl Splice {
         if self.writable.is_armed() && self.writable.poll(sink, context).is_pending() {
             return Step::Waiting;
         }
-        let Some(pipe) = &self.pipe else { return Step::SinkBroken };
+        let Some(pipe) = &self.pipe else { return Step::SinkBroken(Errno::BROKEN_PIPE) };
         match splice_out(pipe, sink, self.filled) {
             Ok(bytes) => {
                 self.filled -= bytes;
@@ -130,7 +130,7 @@ impl Splice {
                 Poll::Pending => Step::Waiting,
                 Poll::Ready(()) => Step::Moved { sent: 0 },
             },
-            Err(_) => Step::SinkBroken,
+            Err(errno) => Step::SinkBroken(errno),
         }
     }
 

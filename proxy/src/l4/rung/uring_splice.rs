@@ -106,9 +106,9 @@ impl UringSplice {
         let sent = match result {
             Ok(sent) => sent,
             Err(Errno::AGAIN) => 0,
-            Err(_) => {
+            Err(errno) => {
                 self.pipes.discard(*pipe);
-                return Step::SinkBroken;
+                return Step::SinkBroken(errno);
             }
         };
         if sent < bytes {

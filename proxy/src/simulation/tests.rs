@@ -1,0 +1,101 @@
+//! What is promised, as seeds.
+
+use super::world::{Summary, run};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
+/// Run a world, and say how to run it again where it fails.
+fn checked(seed: u64, teardown: Option<u64>) -> Summary {
+    catch_unwind(AssertUnwindSafe(|| run(seed, teardown))).unwrap_or_else(|panic| {
+        let teardown = teardown.map(|turn| format!("BALANCE_SIM_TEARDOWN={turn} ")).unwrap_or_default();
+        eprintln!(
+            "the world of seed {seed} has failed; again:\n    \
+             BALANCE_SIM_SEED={seed} {teardown}cargo test -p balance-proxy --lib simulation::tests::one -- --nocapture"
+        );
+        resume_unwind(panic)
+    })
+}
+
+#[derive(Default)]
+struct Total {
+    worlds: u64,
+    connections: u64,
+    complete: u64,
+    turns: u64,
+    bytes: u64,
+    spliced: u64,
+}
+
+impl Total {
+    fn add(&mut self, summary: Summary) {
+        self.worlds += 1;
+        self.connections += summary.connections;
+        self.complete += summary.complete;
+        self.turns += summary.turns;
+        self.bytes += summary.bytes;
+        self.spliced += summary.spliced;
+    }
+
+    fn print(&self, what: &str) {
+        println!(
+            "{what}: {} worlds, {} connections ({} to the last byte), {} turns, {} bytes delivered, {} spliced",
+            self.worlds, self.connections, self.complete, self.turns, self.bytes, self.spliced
+        );
+    }
+}
+
+/// The world of one seed, as the message of a failure says.
+#[test]
+fn one_world_by_its_seed() {
+    let seed = number("BALANCE_SIM_SEED").unwrap_or(1);
+    let summary = checked(seed, number("BALANCE_SIM_TEARDOWN"));
+    println!("{summary:?}");
+}
+
+/// So many worlds each of the tests below runs.
+const WORLDS: u64 = 300;
+
+fn random(lane: u64) {
+    let worlds = number("BALANCE_SIM_SEEDS").unwrap_or(WORLDS);
+    let first = number("BALANCE_SIM_FIRST").unwrap_or(1) + (lane << 32);
+    let mut total = Total::default();
+    for seed in first..first + worlds {
+        total.add(checked(seed, None));
+    }
+    total.print("random worlds");
+}
+
+#[test]
+fn random_worlds_keep_every_promise() {
+    random(0);
+}
+
+#[test]
+fn random_worlds_keep_every_promise_elsewhere() {
+    random(1);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 1..20 {
+        assert_eq!(checked(seed, None), checked(seed, None), "seed {seed}");
+    }
+}
+
+/// A shard that ends after any of its turns gives everything back, and every peer is told.
+#[test]
+fn a_shard_can_be_torn_down_after_any_turn() {
+    let mut total = Total::default();
+    for seed in 1..=number("BALANCE_SIM_SEEDS").unwrap_or(12) {
+        let turns = checked(seed, None).turns;
+        let step = (turns / 60).max(1);
+        for turn in (1..=turns).step_by(step as usize) {
+            total.add(checked(seed, Some(turn)));
+        }
+    }
+    total.print("torn down");
+}
