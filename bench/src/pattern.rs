@@ -45,7 +45,7 @@ impl Pattern {
 
     /// Write the next bytes of the stream.
     pub(crate) fn fill(&mut self, out: &mut [u8]) {
-        let (head, rest) = out.split_at_mut(self.to_next_word().min(out.len()));
+        let (head, rest) = out.split_at_mut(self.bytes_to_next_word().min(out.len()));
         self.fill_few(head);
         let mut word = self.word();
         let (words, tail) = rest.as_chunks_mut::<WORD_BYTES>();
@@ -63,7 +63,7 @@ impl Pattern {
     /// The place in the stream of the first byte that is wrong.
     pub(crate) fn check(&mut self, bytes: &[u8]) -> Result<(), u64> {
         let start = *self;
-        let (head, rest) = bytes.split_at(self.to_next_word().min(bytes.len()));
+        let (head, rest) = bytes.split_at(self.bytes_to_next_word().min(bytes.len()));
         let mut difference = self.compare_few(head);
         let mut word = self.word();
         let (words, tail) = rest.as_chunks::<WORD_BYTES>();
@@ -82,7 +82,7 @@ impl Pattern {
         self.position - u64::from(right < bytes.len())
     }
 
-    fn to_next_word(&self) -> usize {
+    fn bytes_to_next_word(&self) -> usize {
         (self.position.wrapping_neg() % WORD_BYTES as u64) as usize
     }
 

@@ -83,8 +83,8 @@ pub enum Op {
     /// Send `buffer[from..to]`. Completes with [`Outcome::Sent`], which may be short, or [`Outcome::SendFailed`].
     /// Both give the buffer back.
     Send { desc: Desc, buffer: Buffer, from: u32, to: u32 },
-    /// Send a batch. Completes with [`Outcome::BatchSent`]; where `zero_copy` was heeded, that is not the last completion
-    /// and [`Outcome::Released`] is: the kernel may look at the bytes until then.
+    /// Send a batch. Completes with [`Outcome::BatchSent`]; where `zero_copy` was heeded, that is not the last
+    /// completion and [`Outcome::Released`] is: the kernel may look at the bytes until then.
     SendBatch { desc: Desc, batch: Box<Batch>, zero_copy: bool },
     /// splice by the ring, from a socket that was installed. Completes with [`Outcome::Spliced`].
     SpliceIn { from: Desc, pipe: Box<Pipe>, max: u32 },
@@ -92,8 +92,8 @@ pub enum Op {
     SpliceOut { pipe: Box<Pipe>, to: Desc, max: u32 },
     /// Close the write half: the peer sees the end of the stream after all bytes sent before.
     Shutdown { desc: Desc },
-    /// Wait until a descriptor is ready to be read or written. Completes with [`Outcome::Done`], also when it is broken:
-    /// the attempt tells.
+    /// Wait until a descriptor is ready to be read or written. Completes with [`Outcome::Done`], also when it is
+    /// broken: the attempt tells.
     Poll { desc: Desc, interest: Interest },
     /// Make a descriptor fit for [`Driver::splice_in`] and [`Driver::splice_out`]. It stays so until it is closed.
     Install { desc: Desc },
@@ -352,8 +352,8 @@ pub trait Driver {
     /// Only when the driver itself is broken; the shard then ends.
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<Turn>;
 
-    /// Move up to `max` bytes from a socket that was installed into a pipe, at once and without blocking. Zero: the peer
-    /// has closed its write half.
+    /// Move up to `max` bytes from a socket that was installed into a pipe, at once and without blocking. Zero: the
+    /// peer has closed its write half.
     ///
     /// # Errors
     /// [`Errno::AGAIN`] when nothing has come, ECONNRESET and its like when the connection is broken.

@@ -8,13 +8,14 @@
 
 use super::{
     greeting::Greeting,
+    ladder::LadderSettings,
     preface::{Preface, Told},
     relay::{Moved, Relay, Verdict},
 };
 use crate::{
     guard::Welcome,
     report::{ConnectionState, Reason},
-    state::ListenerState,
+    state::{ListenerState, Timeouts},
     table::{Row, RowGuard},
     upstream::{self, RowHandle},
 };
@@ -36,6 +37,8 @@ pub(super) struct Connection {
     phase: Phase,
     downstream: Option<Socket>,
     timer: Timer,
+    timeouts: Timeouts,
+    ladder: Rc<LadderSettings>,
     row: RowGuard,
 }
 
@@ -64,7 +67,14 @@ impl Connection {
             Welcome::Client | Welcome::Refused(_) => (Some(connecting(&row, listener, None)), handle.now()),
         };
         let phase = phase.unwrap_or_else(|| Phase::Preface(Box::new(Preface::new(&downstream, deadline))));
-        Self { downstream: Some(downstream), phase, timer: Timer::new(&handle), row }
+        Self {
+            downstream: Some(downstream),
+            phase,
+            timer: Timer::new(&handle),
+            timeouts: listener.settings.get(),
+            ladder: listener.ladder(),
+            row,
+        }
     }
 
     /// Ready when the endpoint has all it must have before the bytes are relayed.
@@ -163,9 +173,8 @@ impl Connection {
             return Poll::Ready(Reason::Error);
         };
         let handle = self.row.state.handle.clone();
-        let (ladder, timeouts) = self.row.with(|row| (row.listener.ladder(), row.listener.settings.get()));
         let mut moved = Moved::default();
-        let verdict = relay.poll(downstream, upstream, &handle, &ladder, &mut moved, context);
+        let verdict = relay.poll(downstream, upstream, &handle, &self.ladder, &mut moved, context);
         let (state, rungs) = (relay.connection_state(), relay.rungs());
         self.row.state.count_rungs(&[moved.up, moved.down]);
         let (up, down) = (moved.up.bytes(), moved.down.bytes());
@@ -184,8 +193,8 @@ impl Connection {
             Verdict::Waiting => {}
         }
         let (limit, reason) = match state {
-            ConnectionState::Connecting | ConnectionState::Open => (timeouts.idle(), Reason::IdleTimeout),
-            _ => (timeouts.half_close(), Reason::HalfCloseTimeout),
+            ConnectionState::Connecting | ConnectionState::Open => (self.timeouts.idle(), Reason::IdleTimeout),
+            _ => (self.timeouts.half_close(), Reason::HalfCloseTimeout),
         };
         let Some(limit) = limit else { return Poll::Pending };
         self.timer.poll_lazily_at(progress + limit, context).map(|()| reason)

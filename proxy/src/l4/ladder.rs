@@ -6,8 +6,8 @@
 //!     └────────────── `demote_after` short reads in a row ───────────┘
 //! ```
 //!
-//! `bundle`, `uring-splice` and `send-zc` are never chosen: splice costs less than any of them wherever it was measured,
-//! and where it cannot be had, copying is the rung that needs least.
+//! `bundle`, `uring-splice` and `send-zc` are never chosen: splice costs less than any of them wherever it was
+//! measured, and where it cannot be had, copying is the rung that needs least.
 //!
 //! A burst is what a source delivers before it has nothing more. Ping-pong of small messages never makes one, so it
 //! never leaves the cheapest rung for small messages; a response of a few hundred KiB makes several. Between the two

@@ -141,8 +141,8 @@ fn a_forwarded_chunk_allocates_nothing() {
     shard::finish(&handle).expect("drained");
 }
 
-/// Two of the proxy, for its task and for the connect phase, and one of the backend in this test. Tables grow by chunks,
-/// now and then.
+/// Two of the proxy, for its task and for the connect phase, and one of the backend in this test. Tables grow by
+/// chunks, now and then.
 #[test]
 fn a_connection_costs_a_handful_of_allocations() {
     const CONNECTIONS: u64 = 1000;

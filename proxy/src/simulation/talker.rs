@@ -171,7 +171,7 @@ impl Talker {
             self.gives_up |= self.eof;
             return false;
         }
-        let ready_at = *self.ready_at.get_or_insert(self.handle.now() + burst.pause);
+        let ready_at = *self.ready_at.get_or_insert_with(|| self.handle.now() + burst.pause);
         if self.pace.poll_at(ready_at, context).is_pending() {
             return false;
         }
@@ -212,7 +212,7 @@ impl Talker {
             Finish::AfterSending => true,
             Finish::AfterPeer { pause } => {
                 self.eof && {
-                    let at = *self.fin_ready_at.get_or_insert(self.handle.now() + pause);
+                    let at = *self.fin_ready_at.get_or_insert_with(|| self.handle.now() + pause);
                     self.pace.poll_at(at, context).is_ready()
                 }
             }

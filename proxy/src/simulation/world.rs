@@ -627,7 +627,7 @@ impl World {
         let limit = limit.unwrap_or_default();
         let times = |party: Party| self.ledger.with(party, |r| Times::of(r));
         let mine = times(client);
-        let theirs = self.ledger.with(client, |r| r.peer).map_or(Times::default(), times);
+        let theirs = self.ledger.with(client, |r| r.peer).map_or_else(Times::default, times);
         if !matches!(mine.told, Some(Told::Reset(_))) {
             return Err(format!("it ended with {:?}, not by a time-out", mine.told));
         }

@@ -11,11 +11,11 @@ mod harness;
 
 mod addresses;
 mod admin;
-mod defects;
 mod drain;
 mod input;
 mod limits;
 mod reload;
+mod resets;
 mod timeouts;
 mod transfer;
 mod upstream;

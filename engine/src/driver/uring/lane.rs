@@ -135,8 +135,8 @@ impl Lane {
         u64::from(self.bufs.lent()) + self.bulk.as_ref().map_or(0, |b| u64::from(b.lent()))
     }
 
-    /// Have an eventfd signalled when this lane has work. Polling the ring itself would not do: with DEFER_TASKRUN, work
-    /// that waits to be run wakes nobody but who waits in this very ring.
+    /// Have an eventfd signalled when this lane has work. Polling the ring itself would not do: with DEFER_TASKRUN,
+    /// work that waits to be run wakes nobody but who waits in this very ring.
     ///
     /// # Errors
     /// Those of making and registering it.
