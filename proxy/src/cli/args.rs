@@ -258,6 +258,7 @@ impl RunArgs {
         set("runtime.io", "--io", self.io.map(|io| io.as_str().into()));
         let required = self.require_io_uring.then(|| "true".into());
         set("runtime.require_io_uring", "--require-io-uring", required);
+        set("runtime.forward", "--forward", self.forward.clone());
         set("admin.listen", "--admin", self.admin.clone());
         match &self.log_level {
             Some(level) => set("logging.level", "--log-level", Some(level.clone())),
