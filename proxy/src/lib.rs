@@ -19,6 +19,7 @@ mod client_hello;
 pub mod command;
 mod control;
 mod demo;
+mod dns;
 mod exit;
 mod guard;
 pub mod l4;

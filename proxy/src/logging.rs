@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer, Registry,
-    filter::LevelFilter,
+    filter::{LevelFilter, filter_fn},
     fmt::{self, writer::BoxMakeWriter},
     layer::SubscriberExt,
     reload,
@@ -60,7 +60,7 @@ pub(crate) fn start(settings: Logging) -> Result<Log, String> {
     let (level, level_handle) = reload::Layer::new(filter(settings.level));
     let lines = lines(settings.format, BoxMakeWriter::new(writer));
     tracing_subscriber::registry()
-        .with(lines.with_filter(level))
+        .with(lines.with_filter(level).with_filter(filter_fn(is_ours)))
         .try_init()
         .map_err(|e| format!("cannot start logging: {e}"))?;
     Ok(Log { handle: Handle { level: level_handle, dropped }, _guard: guard })
@@ -76,6 +76,11 @@ fn lines(format: LogFormat, writer: BoxMakeWriter) -> Box<dyn Layer<Registry> + 
 /// Colours are for people: a terminal, and no NO_COLOR (no-color.org: set and not empty).
 fn colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// The DNS crate writes a line for every stray datagram, which is anybody's to send. What matters is counted by us.
+fn is_ours(meta: &tracing::Metadata<'_>) -> bool {
+    !meta.target().starts_with("hickory")
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

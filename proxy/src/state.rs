@@ -23,7 +23,7 @@ use balance_engine::{
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     rc::Rc,
     sync::Arc,
@@ -286,10 +286,12 @@ impl State {
     /// which is dropped elsewhere.
     pub(crate) fn adopt(&self, new: Arc<Snapshot>) -> Option<Arc<Snapshot>> {
         let old = self.snapshot.borrow().clone();
+        // By identity, because there may be ten thousand of them.
+        let same: HashSet<*const snapshot::Cluster> = old.iter().flat_map(|o| &o.clusters).map(Arc::as_ptr).collect();
         let mut endpoints = HashMap::new();
         let mut clusters = HashMap::new();
         for cluster in &new.clusters {
-            let unchanged = old.as_ref().is_some_and(|o| o.clusters.iter().any(|c| Arc::ptr_eq(c, cluster)));
+            let unchanged = same.contains(&Arc::as_ptr(cluster));
             let known = self.clusters.borrow().get(&cluster.name).cloned();
             let gate = known.as_ref().map_or_else(|| Gate::new(&cluster.limit), |known| Rc::clone(&known.gate));
             let members = self.members(cluster, &mut endpoints);

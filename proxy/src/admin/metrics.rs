@@ -1,11 +1,12 @@
 //! Metrics for Prometheus, put together at every scrape from the reports of the shards.
 //!
-//! No label comes from a client: shards, listeners, endpoints, reasons and buffer sizes are all bounded by the
+//! No label comes from a client: shards, listeners, endpoints, names, reasons and buffer sizes are all bounded by the
 //! configuration.
 
 use super::status::{self, ClusterStatus, EndingStatus, EndpointStatus, LimitStatus, ListenerStatus};
 use crate::{
     control::{Control, Phase, ReloadCounts, fleet::Answer},
+    dns::{NameReport, Verdict},
     process,
     report::{RungKind, RungReport, ShardReport},
 };
@@ -45,6 +46,7 @@ pub(super) struct Scrape {
     listeners: Vec<ListenerStatus>,
     clusters: Vec<ClusterStatus>,
     endpoints: Vec<EndpointStatus>,
+    names: Vec<NameReport>,
     endings: Vec<EndingStatus>,
     uptime: Duration,
     draining: bool,
@@ -86,6 +88,7 @@ impl Scrape {
             listeners: status::listeners(control, &reports),
             clusters: status::clusters(control, &reports),
             endpoints: status::endpoints(control, &reports),
+            names: control.dns.report(),
             endings: status::endings(&reports),
             shards,
             uptime: control.started.elapsed(),
@@ -182,6 +185,7 @@ impl Collector for Scrape {
         self.listeners(&mut page)?;
         self.clusters(&mut page)?;
         self.endpoints(&mut page)?;
+        self.names(&mut page)?;
         let endings = self.endings.iter().map(|e| (vec![("reason", e.reason.clone())], e.count));
         page.counter("balance_connections_ended", "Connections that ended, by reason", endings)
     }
@@ -328,6 +332,29 @@ impl Scrape {
         page.counter("balance_pipes_refused", help, self.each(|r| r.engine.pipes.refused_total))?;
         let help = "Larger pipe sizes that the kernel refused";
         page.counter("balance_pipes_size_refused", help, self.each(|r| r.engine.pipes.size_refused_total))
+    }
+
+    fn names(&self, page: &mut Page<'_>) -> fmt::Result {
+        let label = |n: &NameReport| vec![("name", n.name.to_string())];
+        let help = "Attempts to resolve a name of an endpoint, by result; A and AAAA count each";
+        let results = self.names.iter().flat_map(|n| {
+            let row = move |(verdict, count): (Verdict, u64)| {
+                let mut labels = label(n);
+                labels.push(("result", verdict.as_str().to_owned()));
+                (labels, count)
+            };
+            Verdict::ALL.into_iter().zip(n.results).map(row)
+        });
+        page.counter("balance_dns_resolutions", help, results)?;
+        let help = "Addresses that a name has now";
+        page.gauge("balance_dns_addresses", help, self.names.iter().map(|n| (label(n), n.addresses.len() as u64)))?;
+        let help = "Time since an answer confirmed the addresses of a name";
+        let ages = self.names.iter().filter_map(|n| Some((label(n), n.age?)));
+        page.seconds("balance_dns_age_seconds", help, ages)?;
+        let help = "Failures in a row; 0 while a name can be resolved";
+        page.gauge("balance_dns_failures_in_a_row", help, self.names.iter().map(|n| (label(n), u64::from(n.streak))))?;
+        let help = "Time until a name is asked for again";
+        page.seconds("balance_dns_next_try_seconds", help, self.names.iter().map(|n| (label(n), n.next_try)))
     }
 
     fn listeners(&self, page: &mut Page<'_>) -> fmt::Result {

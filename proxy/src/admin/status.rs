@@ -2,6 +2,7 @@
 
 use crate::{
     control::{Control, Phase, fleet::Answer},
+    dns::{NameReport, Verdict},
     link::ShardLink,
     permits::Limit,
     process,
@@ -9,7 +10,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -30,6 +31,8 @@ pub(crate) struct Status {
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) clusters: Vec<ClusterStatus>,
     pub(crate) endpoints: Vec<EndpointStatus>,
+    /// Those that endpoints have in the configuration.
+    pub(crate) names: Vec<NameStatus>,
     pub(crate) endings: Vec<EndingStatus>,
 }
 
@@ -120,6 +123,21 @@ pub(crate) struct EndpointStatus {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct NameStatus {
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<String>,
+    /// Since an answer last confirmed the addresses. `None`: there are none.
+    pub(crate) age_s: Option<f64>,
+    /// Why the latest attempt failed, such as "timeout (AAAA)". `None`: it did not.
+    pub(crate) last_error: Option<String>,
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// How often each result came, of those that did.
+    pub(crate) resolutions: BTreeMap<String, u64>,
+    pub(crate) next_try_s: f64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct EndingStatus {
     pub(crate) reason: String,
     pub(crate) count: u64,
@@ -143,6 +161,7 @@ pub(crate) async fn gather(control: &Control) -> Status {
         listeners: listeners(control, &reports),
         clusters: clusters(control, &reports),
         endpoints: endpoints(control, &reports),
+        names: control.dns.report().iter().map(name).collect(),
         endings: endings(&reports),
     }
 }
@@ -299,6 +318,19 @@ pub(super) fn endpoints(control: &Control, reports: &[&ShardReport]) -> Vec<Endp
         row.set_aside_shards += u64::from(from.set_aside);
     }
     rows
+}
+
+fn name(from: &NameReport) -> NameStatus {
+    let counted = Verdict::ALL.into_iter().zip(from.results).filter(|(_, count)| *count > 0);
+    NameStatus {
+        name: from.name.to_string(),
+        addresses: from.addresses.iter().map(ToString::to_string).collect(),
+        age_s: from.age.map(seconds),
+        last_error: from.failing.map(|(record, verdict)| format!("{} ({record})", verdict.as_str())),
+        failures: from.streak,
+        resolutions: counted.map(|(verdict, count)| (verdict.as_str().to_owned(), count)).collect(),
+        next_try_s: seconds(from.next_try),
+    }
 }
 
 pub(super) fn endings(reports: &[&ShardReport]) -> Vec<EndingStatus> {

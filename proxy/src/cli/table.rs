@@ -1,6 +1,6 @@
 //! `/status` as tables for people.
 
-use crate::admin::status::{ClusterStatus, EndpointStatus, LimitStatus, ListenerStatus, ShardStatus, Status};
+use crate::admin::status::{ClusterStatus, EndpointStatus, LimitStatus, ListenerStatus, NameStatus, ShardStatus, Status};
 
 pub(super) fn status(status: &Status) -> String {
     let mut text = format!(
@@ -24,6 +24,10 @@ pub(super) fn status(status: &Status) -> String {
         text.push('\n');
     }
     text += &table(ENDPOINT_HEAD, status.endpoints.iter().map(endpoint).collect());
+    if !status.names.is_empty() {
+        text.push('\n');
+        text += &table(NAME_HEAD, status.names.iter().map(name).collect());
+    }
     let endings: Vec<String> =
         status.endings.iter().filter(|e| e.count > 0).map(|e| format!("{} {}", e.reason, e.count)).collect();
     if !endings.is_empty() {
@@ -138,6 +142,28 @@ fn endpoint(e: &EndpointStatus) -> Vec<String> {
     ]
 }
 
+const NAME_HEAD: &[&str] = &["NAME", "ADDRESSES", "AGE", "NEXT TRY", "LAST ERROR"];
+
+/// As many addresses as fit beside the rest.
+const NAME_ADDRESSES_MAX: usize = 4;
+
+fn name(n: &NameStatus) -> Vec<String> {
+    let shown = n.addresses.iter().take(NAME_ADDRESSES_MAX).map(String::as_str);
+    let mut addresses = shown.collect::<Vec<_>>().join(" ");
+    match n.addresses.len() {
+        0 => addresses = "none".to_owned(),
+        more if more > NAME_ADDRESSES_MAX => addresses += &format!(" and {} more", more - NAME_ADDRESSES_MAX),
+        _ => {}
+    }
+    let error = match (&n.last_error, n.failures) {
+        (None, _) => "-".to_owned(),
+        (Some(error), 0 | 1) => error.clone(),
+        (Some(error), times) => format!("{error}, {times} times"),
+    };
+    let age = n.age_s.map_or_else(|| "-".to_owned(), time);
+    vec![n.name.clone(), addresses, age, time(n.next_try_s), error]
+}
+
 /// Columns as wide as their widest cell; numbers to the right, words to the left.
 fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let width = |column: usize| {
@@ -201,6 +227,15 @@ mod tests {
     fn columns_line_up() {
         let rows = vec![vec!["web".into(), "9".into()], vec!["x".into(), "1234".into()]];
         assert_eq!(table(&["NAME", "N"], rows), "NAME     N\nweb      9\nx     1234\n");
+    }
+
+    #[test]
+    fn a_name_is_shown_with_its_trouble() {
+        let addresses = |count: usize| vec!["10.0.0.1".to_owned(); count];
+        let good = NameStatus { name: "db".into(), addresses: addresses(6), age_s: Some(3.2), ..Default::default() };
+        assert_eq!(name(&good)[1..], ["10.0.0.1 10.0.0.1 10.0.0.1 10.0.0.1 and 2 more", "3 s", "0 s", "-"]);
+        let bad = NameStatus { last_error: Some("timeout (A)".into()), failures: 7, ..Default::default() };
+        assert_eq!(name(&bad)[1..], ["none", "-", "0 s", "timeout (A), 7 times"]);
     }
 
     #[test]

@@ -87,6 +87,11 @@ fn endpoint(text: &str) -> Endpoint {
     Endpoint { address: EndpointAddress::Address(address(text)), weight: 1, max_connections: None }
 }
 
+/// An endpoint by name.
+pub(crate) fn named(host: &str, port: u16) -> Endpoint {
+    Endpoint { address: EndpointAddress::Dns { host: host.into(), port }, weight: 1, max_connections: None }
+}
+
 fn address(text: &str) -> Address {
     match text.strip_prefix("unix:") {
         Some(path) => Address::Unix(path.into()),

@@ -12,6 +12,7 @@ use super::{
     restart::{self, StartedWith},
 };
 use crate::{
+    dns::{self, Picture},
     listen::{self, BindError, Bound, Opened},
     process::wall_clock,
     snapshot::{BindId, Ids, Snapshot, bind_plans, compile, supported},
@@ -28,7 +29,7 @@ use std::{
 /// What runs now; whoever looks at it gets one consistent picture.
 #[derive(Debug)]
 pub(crate) struct View {
-    pub(crate) loaded: Loaded,
+    pub(crate) loaded: Arc<Loaded>,
     pub(crate) snapshot: Arc<Snapshot>,
     /// Listener and real address of every socket.
     pub(crate) listening: Vec<(Arc<str>, Address)>,
@@ -68,6 +69,8 @@ pub(crate) struct Installer {
     ids: Ids,
     bound: Vec<Bound>,
     current: Option<Arc<Snapshot>>,
+    /// The change of addresses that is in `current`.
+    addresses_version: u64,
     /// Old snapshots that a lagging shard may still hold. They wait here, so that the last one to let go is the control
     /// thread and no shard ever frees one.
     retired: Vec<Arc<Snapshot>>,
@@ -89,13 +92,15 @@ impl Installer {
     /// Not cancel safe once the push has begun: run it to its end.
     pub(crate) async fn install(
         &mut self,
-        loaded: Loaded,
+        loaded: Arc<Loaded>,
+        names: Picture,
         fleet: &Fleet,
         started_with: &StartedWith,
     ) -> Result<Installed, Refusal> {
         supported(&loaded.config).map_err(Refusal::Config)?;
         let mut ids = self.ids.clone();
-        let snapshot = Arc::new(compile(&loaded.config, self.current.as_deref(), &mut ids));
+        let filled = dns::fill(&loaded.config, &names.addresses);
+        let snapshot = Arc::new(compile(&filled, self.current.as_deref(), &mut ids));
         let plans = bind_plans(&loaded.config, &snapshot);
         let opened = listen::open_missing(&plans, &self.bound, fleet.len()).await.map_err(Refusal::Bind)?;
         refuse_stalled(fleet).await?;
@@ -107,6 +112,7 @@ impl Installer {
         let lagging = fleet.apply(&snapshot, sockets).await;
         let fresh = addresses(&bound);
         self.commit(ids, bound, snapshot.clone());
+        self.addresses_version = names.version;
         let view = View {
             needs_restart: restart::changes(started_with, &loaded.config),
             loaded,
@@ -115,6 +121,11 @@ impl Installer {
             at: wall_clock(),
         };
         Ok(Installed { view, opened: fresh, lagging })
+    }
+
+    /// Whether the addresses in `picture` are those of the current snapshot.
+    pub(crate) fn has(&self, picture: &Picture) -> bool {
+        self.addresses_version == picture.version
     }
 
     fn commit(&mut self, ids: Ids, new: Vec<Bound>, snapshot: Arc<Snapshot>) {

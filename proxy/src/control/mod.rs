@@ -21,6 +21,7 @@ pub(crate) use drain::DrainOrder;
 pub(crate) use install::{Refusal, View};
 
 use crate::{
+    dns::Dns,
     exit::{Exit, Failure},
     logging, process,
     source::Source,
@@ -33,7 +34,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+
+/// How long names that are new may hold up the start, or a reload, unless `dns.timeout` is shorter: so that a cluster
+/// has endpoints from its first connection on, where the resolver is well.
+const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(5);
+/// Answers that come so close together make one snapshot.
+const ANSWERS_TOGETHER: Duration = Duration::from_millis(20);
+/// When new addresses are tried again that a stalled shard did not take.
+const ADDRESSES_RETRY: Duration = Duration::from_secs(1);
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +93,7 @@ pub(crate) struct Control {
     pub(crate) started: Instant,
     started_with: StartedWith,
     log: Option<logging::Handle>,
+    pub(crate) dns: Arc<Dns>,
     /// Held for a whole installation, so that reloads take turns.
     installer: tokio::sync::Mutex<Installer>,
     /// Held for a copy, never over an await.
@@ -115,6 +125,7 @@ impl Control {
             started: Instant::now(),
             started_with: StartedWith::new(first),
             log,
+            dns: Dns::new(&first.dns),
             installer: tokio::sync::Mutex::default(),
             shared: Mutex::new(Shared { phase: Phase::Starting, view: None, reloads: ReloadCounts::default() }),
             reload_wanted: Notify::new(),
@@ -193,7 +204,15 @@ impl Control {
         if matches!(self.phase(), Phase::Draining { .. }) {
             return Err(Refusal::Draining);
         }
-        let Installed { view, opened, lagging } = installer.install(loaded, &self.fleet, &self.started_with).await?;
+        let loaded = Arc::new(loaded);
+        let outcome = self.install_named(&mut installer, &loaded).await;
+        // Whose configuration is in force, their names are asked for, and no others.
+        match (&outcome, self.view()) {
+            (Ok(_), _) => self.dns.want_only(&loaded.config),
+            (Err(_), Some(in_force)) => self.dns.want_only(&in_force.loaded.config),
+            (Err(_), None) => {}
+        }
+        let Installed { view, opened, lagging } = outcome?;
         if let Some(log) = &self.log {
             log.set_level(view.loaded.config.logging.level);
         }
@@ -209,6 +228,60 @@ impl Control {
         drop(shared);
         installer.drop_retired();
         Ok((done, opened))
+    }
+
+    /// Gives names that are new a moment to be resolved, then installs with what is known.
+    async fn install_named(
+        &self,
+        installer: &mut Installer,
+        loaded: &Arc<balance_config::file::Loaded>,
+    ) -> Result<Installed, Refusal> {
+        self.dns.want(&loaded.config);
+        let wait = loaded.config.dns.timeout.min(FIRST_ANSWERS_WAIT);
+        self.dns.first_answers(Instant::now() + wait).await;
+        installer.install(loaded.clone(), self.dns.picture(), &self.fleet, &self.started_with).await
+    }
+
+    /// Brings new addresses of names into force whenever there are some, until the process drains.
+    async fn serve_addresses(self: Arc<Self>) {
+        loop {
+            self.dns.changed().await;
+            sleep(ANSWERS_TOGETHER).await;
+            while let Err(refusal) = self.install_addresses().await {
+                if matches!(refusal, Refusal::Draining) {
+                    return;
+                }
+                tracing::warn!(reason = %refusal, "new addresses of endpoints wait");
+                sleep(ADDRESSES_RETRY).await;
+            }
+        }
+    }
+
+    /// The configuration in force once more, with the addresses that its names have now. It counts as no reload.
+    async fn install_addresses(&self) -> Result<(), Refusal> {
+        let mut installer = self.installer.lock().await;
+        if matches!(self.phase(), Phase::Draining { .. }) {
+            return Err(Refusal::Draining);
+        }
+        // Before the first snapshot there is nothing to renew, and after it the addresses may be in it already.
+        let Some(in_force) = self.view() else { return Ok(()) };
+        let picture = self.dns.picture();
+        if installer.has(&picture) {
+            return Ok(());
+        }
+        let loaded = in_force.loaded.clone();
+        let Installed { view, lagging, .. } =
+            installer.install(loaded, picture, &self.fleet, &self.started_with).await?;
+        let version = view.snapshot.version;
+        let view = View { at: in_force.at, ..view };
+        self.shared().view = Some(Arc::new(view));
+        drop(in_force);
+        installer.drop_retired();
+        if !lagging.is_empty() {
+            tracing::warn!(shards = ?lagging, "not every shard has the new addresses yet");
+        }
+        tracing::info!(version, "endpoints follow the addresses of their names");
+        Ok(())
     }
 
     /// Called now and then, for snapshots that were still in use right after their reload.

@@ -56,6 +56,7 @@ async fn serve(setup: Setup, loaded: Loaded, log: logging::Handle) -> Result<(),
     let fleet = Fleet::new(start_shards(&setup, &loaded.config)?, ANSWER_WAIT);
     let origin = setup.chosen.origin.clone();
     let (control, orders) = Control::new(fleet, Box::new(setup.chosen), &loaded.config, Some(log));
+    tokio::spawn(control.dns.clone().run());
     if let Err(failure) = control.start(loaded).await {
         control.fleet.stop(ABANDON_GRACE).await;
         return Err(failure);
@@ -63,6 +64,7 @@ async fn serve(setup: Setup, loaded: Loaded, log: logging::Handle) -> Result<(),
     let address = admin.address().clone();
     let _admin = admin.serve(control.clone());
     tokio::spawn(control.clone().serve_reloads());
+    tokio::spawn(control.clone().serve_addresses());
     banner::print_running(&control, &address, &origin);
     let mut events = Events::new(control.clone(), signals, orders);
     match events.until_end().await {
@@ -124,7 +126,9 @@ impl Control {
         let loaded = source.load().expect("a test's first configuration is right");
         let fleet = Fleet::new(links, answer_wait);
         let (control, orders) = Self::new(fleet, source, &loaded.config, None);
+        tokio::spawn(control.dns.clone().run());
         control.start(loaded).await.expect("a test's first configuration can be installed");
+        tokio::spawn(control.clone().serve_addresses());
         (control, orders)
     }
 }

@@ -4,14 +4,19 @@ use super::{
     drain,
     events::{Events, Signals},
     fake::{Knobs, start_with},
-    fixture::{cluster, config, listener},
+    fixture::{cluster, config, listener, named},
     *,
 };
-use crate::{admin::status, link::ShardLink, source::Source};
+use crate::{
+    admin::status,
+    dns::name_server::{Manner, NameServer},
+    link::ShardLink,
+    source::Source,
+};
 use balance_config::{
     diagnostic::{Diagnostic, Report, Severity},
     file::Loaded,
-    model::{Address, Config, Cores},
+    model::{Address, Config, Cores, DnsFamily},
     provenance::Provenance,
 };
 use std::{net::TcpStream, sync::atomic::Ordering, time::Duration};
@@ -64,12 +69,16 @@ fn small() -> Config {
 
 impl World {
     async fn new(shards: u16) -> Self {
+        Self::with(shards, small()).await
+    }
+
+    async fn with(shards: u16, first: Config) -> Self {
         let knobs: Vec<Arc<Knobs>> = (0..shards).map(|_| Arc::default()).collect();
         let link = |(shard, knobs): (u16, &Arc<Knobs>)| -> Box<dyn ShardLink> {
             Box::new(start_with(shard, None, knobs.clone()).unwrap())
         };
         let links = (0..).zip(&knobs).map(link).collect();
-        let source = Scripted::new(small());
+        let source = Scripted::new(first);
         let (control, orders) = Control::started(links, Box::new(source.clone()), ANSWER_WAIT).await;
         Self { control, orders: Some(orders), source, knobs }
     }
@@ -84,6 +93,24 @@ impl World {
             Some((_, Address::Ip(address))) => *address,
             other => panic!("{name}: {other:?}"),
         }
+    }
+
+    /// The addresses of the first cluster and its endpoints' identities, as shards have them.
+    fn endpoints(&self) -> (Vec<String>, Vec<u32>) {
+        let view = self.control.view().unwrap();
+        let endpoints = &view.snapshot.clusters[0].endpoints;
+        (endpoints.iter().map(|e| e.address.to_string()).collect(), endpoints.iter().map(|e| e.id.0).collect())
+    }
+
+    /// Waits until the first cluster has these.
+    async fn has_endpoints(&self, expected: &[&str]) {
+        let has = async {
+            while self.endpoints().0 != expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), has).await;
+        assert!(waited.is_ok(), "{:?}, not {expected:?}", self.endpoints().0);
     }
 
     fn taken(&self, shard: usize) -> Vec<String> {
@@ -224,6 +251,107 @@ async fn an_old_snapshot_is_gone_after_the_reload() {
     let old = Arc::downgrade(&world.control.view().unwrap().snapshot);
     world.control.reload().await.unwrap();
     assert_eq!(old.strong_count(), 0);
+}
+
+/// A cluster with `app.test`, whose answers are good for as short as it gets.
+fn by_name(server: &NameServer) -> Config {
+    let mut config = small();
+    config.clusters[0].endpoints = vec![named("app.test", 80)];
+    config.dns.servers = vec![server.address()];
+    config.dns.ttl_min = Duration::from_millis(20);
+    config
+}
+
+#[tokio::test]
+async fn the_first_snapshot_has_the_addresses_of_names() {
+    let server = NameServer::start(Manner::Right);
+    server.set("app.test", &["10.0.0.2", "10.0.0.1"], 3600);
+    let world = World::with(2, by_name(&server)).await;
+    assert_eq!(world.endpoints().0, ["10.0.0.1:80", "10.0.0.2:80"]);
+    // Nothing has changed, so nothing was installed again.
+    assert_eq!(world.control.reload().await.unwrap().version, 2);
+    assert_eq!(world.taken(0), ["apply 1", "apply 2"]);
+    assert_eq!(server.questions(), 2);
+}
+
+#[tokio::test]
+async fn a_resolver_that_is_down_stops_neither_start_nor_reload() {
+    let server = NameServer::start(Manner::Never);
+    let mut first = by_name(&server);
+    first.dns.timeout = Duration::from_millis(100);
+    // One question a name: the addresses are there exactly when it does not fail any more.
+    first.dns.family = DnsFamily::V4;
+    let world = World::with(1, first.clone()).await;
+    assert_eq!(world.endpoints().0, [""; 0]);
+    first.clusters[0].endpoints.push(named("more.test", 80));
+    world.source.set(first);
+    world.control.reload().await.unwrap();
+
+    server.set("app.test", &["10.0.0.1"], 3600);
+    server.set("more.test", &["10.0.0.2"], 3600);
+    server.behave(Manner::Right);
+    world.has_endpoints(&["10.0.0.1:80", "10.0.0.2:80"]).await;
+    let page = status::gather(&world.control).await;
+    assert_eq!(page.names[0].addresses, ["10.0.0.1"]);
+    assert!(page.names[0].resolutions["timeout"] >= 1, "{:?}", page.names);
+    assert_eq!(page.names[0].last_error, None);
+    // New addresses are no reload.
+    assert_eq!(page.config.reloads_applied, 1);
+    assert!(page.config.version > 2);
+}
+
+#[tokio::test]
+async fn endpoints_follow_their_name_and_those_that_stay_keep_their_identity() {
+    let server = NameServer::start(Manner::Right);
+    server.set("app.test", &["10.0.0.1", "10.0.0.2"], 0);
+    let world = World::with(2, by_name(&server)).await;
+    let (_, before) = world.endpoints();
+    server.set("app.test", &["10.0.0.3", "10.0.0.2"], 0);
+    world.has_endpoints(&["10.0.0.2:80", "10.0.0.3:80"]).await;
+    let (_, after) = world.endpoints();
+    assert_eq!(after[0], before[1]);
+    assert!(!before.contains(&after[1]));
+    server.behave(Manner::ServFail);
+    let version = world.version();
+    assert_eq!(world.control.reload().await.unwrap().version, version + 1);
+    assert_eq!(world.endpoints(), (vec!["10.0.0.2:80".into(), "10.0.0.3:80".into()], after));
+}
+
+#[tokio::test]
+async fn a_refused_reload_leaves_the_names_as_they_were() {
+    let server = NameServer::start(Manner::Right);
+    server.set("app.test", &["10.0.0.1"], 3600);
+    let world = World::with(1, by_name(&server)).await;
+    let foreign = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut next = by_name(&server);
+    next.listeners.push(listener("taken", &[&foreign.local_addr().unwrap().to_string()], "app"));
+    next.clusters[0].endpoints = vec![named("other.test", 80)];
+    world.source.set(next);
+    world.control.reload().await.unwrap_err();
+    let page = status::gather(&world.control).await;
+    let names: Vec<&str> = page.names.iter().map(|n| n.name.as_str()).collect();
+    assert_eq!(names, ["app.test"]);
+    assert_eq!(world.endpoints().0, ["10.0.0.1:80"]);
+}
+
+#[tokio::test]
+async fn new_addresses_wait_for_a_stalled_shard() {
+    let server = NameServer::start(Manner::Right);
+    server.set("app.test", &["10.0.0.1"], 0);
+    let world = World::with(2, by_name(&server)).await;
+    world.knobs[1].stalled.store(true, Ordering::Release);
+    server.set("app.test", &["10.0.0.2"], 0);
+    let waits = async {
+        while world.control.dns.report()[0].addresses != ["10.0.0.2".parse::<std::net::IpAddr>().unwrap()] {
+            tokio::task::yield_now().await;
+        }
+        // Asks the stalled shard itself, so that the new addresses have found it stalled, too.
+        let _ = status::gather(&world.control).await;
+    };
+    waits.await;
+    assert_eq!(world.endpoints().0, ["10.0.0.1:80"]);
+    world.knobs[1].stalled.store(false, Ordering::Release);
+    world.has_endpoints(&["10.0.0.2:80"]).await;
 }
 
 #[tokio::test]
