@@ -53,8 +53,8 @@ impl<T> Shared<T> {
     }
 }
 
-/// Wakes a shard without a message: it takes a turn, in which it finds out what has changed. An eventfd: eight bytes in,
-/// eight bytes out.
+/// Wakes a shard without a message: it takes a turn, in which it finds out what has changed. An eventfd: eight bytes
+/// in, eight bytes out.
 #[derive(Clone, Debug)]
 pub struct Bell(Arc<File>);
 

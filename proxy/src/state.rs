@@ -51,8 +51,8 @@ pub(crate) struct State {
     next_id: Cell<u64>,
 }
 
-/// Permits of connections that end in this turn. Their sockets are closed at the start of the next one, and only then may
-/// somebody else open a connection: an endpoint must not see one more than its limit.
+/// Permits of connections that end in this turn. Their sockets are closed at the start of the next one, and only then
+/// may somebody else open a connection: an endpoint must not see one more than its limit.
 #[derive(Default)]
 struct Leaving {
     turn: u64,
@@ -154,8 +154,8 @@ pub(crate) struct ClusterState {
     pub(crate) proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
-/// How many get into a cluster. Stays the same while the cluster keeps its name, so that it counts those who came before a
-/// reload.
+/// How many get into a cluster. Stays the same while the cluster keeps its name, so that it counts those who came
+/// before a reload.
 pub(crate) struct Gate {
     pub(crate) lease: Rc<Lease>,
     pub(crate) queued: Cell<u64>,

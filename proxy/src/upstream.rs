@@ -31,8 +31,8 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried, and the row gets
-/// its permits.
+/// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried, and the row
+/// gets its permits.
 ///
 /// # Errors
 /// The reason to end the connection with, when every attempt failed.

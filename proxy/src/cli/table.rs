@@ -1,6 +1,8 @@
 //! `/status` as tables for people.
 
-use crate::admin::status::{ClusterStatus, EndpointStatus, LimitStatus, ListenerStatus, NameStatus, ShardStatus, Status};
+use crate::admin::status::{
+    ClusterStatus, EndpointStatus, LimitStatus, ListenerStatus, NameStatus, ShardStatus, Status,
+};
 
 pub(super) fn status(status: &Status) -> String {
     let mut text = format!(

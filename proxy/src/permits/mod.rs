@@ -13,8 +13,8 @@
 //! line is all that a connection writes. The batch shrinks with what is free, and the last permits go one by one.
 //!
 //! A share is a convenience of its shard, not a possession: who finds nothing free collects the shares of all, under a
-//! lock that is otherwise taken once a batch. So a busy shard can use the whole limit at once, and an idle one need not be awake to
-//! give back what it keeps.
+//! lock that is otherwise taken once a batch. So a busy shard can use the whole limit at once, and an idle one need not
+//! be awake to give back what it keeps.
 //!
 //! Lowering a limit below what is in use makes `free` negative, and collects the shares. As long as it is, permits that
 //! come back pay the debt, and none is given out; connections that hold one live on.
@@ -23,8 +23,8 @@
 //!
 //! * who waits is in the list before it looks for a permit the last time;
 //! * who makes one available looks at the list after that;
-//! * permits on their way between what is free and a share are under the lock, and so is the last look: a shard that was
-//!   suspended in between makes the one that looks wait, not miss them.
+//! * permits on their way between what is free and a share are under the lock, and so is the last look: a shard that
+//!   was suspended in between makes the one that looks wait, not miss them.
 //!
 //! All of these are sequentially consistent, so that one of the two sees the other.
 
@@ -49,8 +49,8 @@ use std::{
 
 /// Permits that a shard takes at once, at most.
 const BATCH_MAX: i64 = 64;
-/// A batch is what is free divided by this; so is what a shard keeps of the whole limit. Sixteen shards together can keep
-/// half.
+/// A batch is what is free divided by this; so is what a shard keeps of the whole limit. Sixteen shards together can
+/// keep half.
 const BATCH_SHARE: i64 = 32;
 /// Stands for no limit. Permits are counted all the same: a reload may set one.
 const UNLIMITED: u32 = u32::MAX;

@@ -160,8 +160,8 @@ fn a_raised_limit_calls_those_who_wait() {
     assert_eq!(calls.take(), [7]);
 }
 
-/// Many shards on one thread take, release, wait, give up, come, go, while the limit changes: after every step there are
-/// never more permits than the limit or than there were when it was lowered, and nobody waits in vain.
+/// Many shards on one thread take, release, wait, give up, come, go, while the limit changes: after every step there
+/// are never more permits than the limit or than there were when it was lowered, and nobody waits in vain.
 #[test]
 fn simulated_shards_never_exceed_the_limit_and_nobody_waits_in_vain() {
     for seed in 0..400 {
@@ -296,7 +296,8 @@ impl Simulation {
         self.ceiling = if live > max { live.min(self.ceiling.max(max)) } else { max };
         assert!(live <= self.ceiling.max(max), "seed {}: {live} of {max}", self.seed);
         assert!(self.limit.leased() >= live as u64, "seed {}", self.seed);
-        // Nobody waits while there is a permit and nobody was called: the first has an unanswered call, or there is none.
+        // Nobody waits while there is a permit and nobody was called: the first has an unanswered call, or there is
+        // none.
         if let Some((key, shard, _)) = self.waiting.first() {
             let calls = self.calls[*shard].take();
             let is_called = calls.contains(key);
@@ -307,8 +308,8 @@ impl Simulation {
     }
 }
 
-/// Sixteen threads take and release as fast as they can: never more than the limit at any instant, and afterwards one of
-/// them alone can have all of it though the others have kept some.
+/// Sixteen threads take and release as fast as they can: never more than the limit at any instant, and afterwards one
+/// of them alone can have all of it though the others have kept some.
 #[test]
 fn threads_together_never_exceed_the_limit_and_one_can_have_it_all() {
     const SHARDS: u64 = 16;
@@ -450,8 +451,8 @@ fn sleeper(limit: &Arc<Limit>, shard: u64, rounds: u32) {
 }
 
 /// The protocol by itself, every interleaving: one who waits (enter the list, lock, collect, take or sleep) against a
-/// releaser (share, look at the list, move under the lock, call) and a shard that takes a batch (under the lock). Wherever
-/// all have come to rest, nobody sleeps beside a permit without having been called.
+/// releaser (share, look at the list, move under the lock, call) and a shard that takes a batch (under the lock).
+/// Wherever all have come to rest, nobody sleeps beside a permit without having been called.
 #[test]
 fn no_interleaving_leaves_somebody_asleep_beside_a_permit() {
     let mut seen = HashSet::new();

@@ -11,8 +11,8 @@ use std::{
     },
 };
 
-/// A queue of all shards. Only the first in it tries to get what it waits for, so nobody is overtaken; it is called when
-/// that may have become possible, and who leaves the first place calls the next.
+/// A queue of all shards. Only the first in it tries to get what it waits for, so nobody is overtaken; it is called
+/// when that may have become possible, and who leaves the first place calls the next.
 ///
 /// The lock is taken by those who wait and, while somebody does, by those who give back. Nobody else writes here.
 #[derive(Default)]

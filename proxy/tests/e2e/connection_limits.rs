@@ -62,7 +62,7 @@ fn serve(listener: &TcpListener, most: &AtomicUsize, over: &AtomicBool) {
     let mut open: Vec<TcpStream> = Vec::new();
     while !over.load(SeqCst) {
         let new = listener.accept();
-        open.retain_mut(|stream| echo_what_came(stream));
+        open.retain_mut(echo_what_came);
         if let Ok((stream, _)) = new {
             stream.set_nonblocking(true).unwrap();
             open.push(stream);
