@@ -25,6 +25,8 @@ mod l4;
 pub mod link;
 mod listen;
 mod logging;
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
+mod per_ip;
 mod placement;
 mod process;
 #[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
