@@ -14,8 +14,9 @@
 //!   once a prefix is `Invalid`, so is everything longer.
 //! * A header is never guessed at. Whether one must come, and from whom it is believed, is configuration (spec 5); a
 //!   connection that should begin with one and does not is `Invalid`.
-//! * Waiting is bounded by `header_bytes_max`, and so is the work: a version 1 line is searched again by every call, but
-//!   has at most 107 bytes; of a version 2 header a call reads the first 16 bytes, and the rest once, when it is there.
+//! * Waiting is bounded by `header_bytes_max`, and so is the work: a version 1 line is searched again by every call,
+//!   but has at most 107 bytes; of a version 2 header a call reads the first 16 bytes, and the rest once, when it is
+//!   there.
 //! * Nothing here allocates.
 
 mod crc32c;
