@@ -26,6 +26,7 @@ pub mod l4;
 pub mod link;
 mod listen;
 mod logging;
+mod per_ip;
 pub mod permits;
 mod placement;
 mod process;

@@ -136,6 +136,10 @@ pub enum Reason {
     Limit,
     /// Over `max_connections`, and waited for the queue's time-out.
     QueueTimeout,
+    /// Its address has as many connections as one may.
+    IpConnections,
+    /// Its address opens connections faster than one may.
+    IpRate,
     /// The client left before an endpoint was connected.
     DownstreamGone,
     /// The client's address is denied, or not among those allowed.
@@ -155,7 +159,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Finished,
         Self::DownstreamReset,
         Self::UpstreamReset,
@@ -166,6 +170,8 @@ impl Reason {
         Self::NoEndpoint,
         Self::Limit,
         Self::QueueTimeout,
+        Self::IpConnections,
+        Self::IpRate,
         Self::DownstreamGone,
         Self::Denied,
         Self::Untrusted,
@@ -189,6 +195,8 @@ impl Reason {
             Self::NoEndpoint => "no_endpoint",
             Self::Limit => "limit",
             Self::QueueTimeout => "queue_timeout",
+            Self::IpConnections => "ip_connections",
+            Self::IpRate => "ip_rate",
             Self::DownstreamGone => "downstream_gone",
             Self::Denied => "denied",
             Self::Untrusted => "untrusted",

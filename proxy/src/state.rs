@@ -7,6 +7,7 @@ use crate::{
     balance::Balancer,
     guard::{Guard, Welcome},
     l4::{LadderSettings, Tally},
+    per_ip::{Addresses, Refusal, Seat},
     permits::{Caller, Calls, Lease, Limit, Permit},
     report::{ClusterReport, EndpointReport, ListenerReport, Reason, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
@@ -71,6 +72,7 @@ pub(crate) struct ListenerState {
     pub(crate) settings: Cell<Timeouts>,
     ladder: RefCell<Rc<LadderSettings>>,
     guard: RefCell<Arc<Guard>>,
+    per_ip: RefCell<Option<Arc<Addresses>>>,
     cluster: RefCell<Rc<ClusterState>>,
 }
 
@@ -133,6 +135,20 @@ impl ListenerState {
     /// What to do with a client, by the address that a PROXY header told.
     pub(crate) fn welcome_client(&self, client: IpAddr) -> Welcome {
         self.guard.borrow().client(Some(client))
+    }
+
+    /// A place among the connections of the client's address, if that is limited here.
+    ///
+    /// # Errors
+    /// The address has reached a limit.
+    pub(crate) fn seat(&self, client: Option<IpAddr>, now: Timestamp) -> Result<Option<Box<Seat>>, Reason> {
+        let per_ip = self.per_ip.borrow();
+        let Some((addresses, ip)) = per_ip.as_ref().zip(client) else { return Ok(None) };
+        match addresses.admit(ip, now) {
+            Ok(seat) => Ok(Some(Box::new(seat))),
+            Err(Refusal::TooManyConnections) => Err(Reason::IpConnections),
+            Err(Refusal::TooFast { .. }) => Err(Reason::IpRate),
+        }
     }
 
     pub(crate) fn cluster_name(&self) -> Arc<str> {
@@ -339,9 +355,11 @@ impl State {
         });
         let settings = Timeouts::new(listener.idle_timeout, listener.half_close_timeout);
         let ladder = Rc::new(listener.ladder);
+        let per_ip = listener.per_ip.as_ref().map(|per_ip| Arc::clone(&per_ip.addresses));
         if let Some(known) = self.listeners.borrow().get(&listener.name) {
             known.ladder.replace(ladder);
             known.guard.replace(Arc::clone(&listener.guard));
+            known.per_ip.replace(per_ip);
             known.settings.set(settings);
             known.cluster.replace(cluster);
             return Rc::clone(known);
@@ -357,6 +375,7 @@ impl State {
             settings: Cell::new(settings),
             ladder: RefCell::new(ladder),
             guard: RefCell::new(Arc::clone(&listener.guard)),
+            per_ip: RefCell::new(per_ip),
             cluster: RefCell::new(cluster),
         })
     }

@@ -1,6 +1,7 @@
 //! The connection table of a shard: a row for every connection, from accept to end.
 
 use crate::{
+    per_ip::Seat,
     permits::Permit,
     report::{ConnectionFilter, ConnectionReport, ConnectionState, Reason, RungKind},
     state::{EndpointState, ListenerState, State},
@@ -16,6 +17,8 @@ pub(crate) struct Row {
     /// The one it is connected to, or being connected to.
     pub(crate) endpoint: Option<Rc<EndpointState>>,
     pub(crate) permits: Permits,
+    /// Its place among the connections of its address, where those are limited.
+    pub(crate) seat: Option<Box<Seat>>,
     pub(crate) opened: Timestamp,
     /// The last turn in which a byte moved or the state changed.
     pub(crate) progress: Timestamp,

@@ -3,7 +3,7 @@
 //! No label comes from a client: shards, listeners, endpoints, names, reasons and buffer sizes are all bounded by the
 //! configuration.
 
-use super::status::{self, ClusterStatus, EndingStatus, EndpointStatus, LimitStatus, ListenerStatus};
+use super::status::{self, ClusterStatus, EndingStatus, EndpointStatus, LimitStatus, ListenerStatus, PerIpStatus};
 use crate::{
     control::{Control, Phase, ReloadCounts, fleet::Answer},
     dns::{NameReport, Verdict},
@@ -371,6 +371,7 @@ impl Scrape {
         page.gauge("balance_listener_accept_paused", help, each(|l| l.limit.waiting))?;
         let help = "Times an accept loop paused because the listener was at its limit";
         page.counter("balance_listener_limit_pauses", help, each(|l| l.limit_pauses))?;
+        self.per_ip(page)?;
         let help = "Bytes forwarded for the listener; up is from clients to endpoints";
         let direction = |name: &'static str, rows: Vec<(Labels, u64)>| {
             rows.into_iter().map(move |(mut labels, value)| {
@@ -397,6 +398,25 @@ impl Scrape {
         page.counter("balance_cluster_queue_timeouts", help, each(|c| c.queue_timeouts))?;
         let help = "Connections over a limit that found no place in the queue";
         page.counter("balance_cluster_limit_refused", help, each(|c| c.refused))
+    }
+
+    fn per_ip(&self, page: &mut Page<'_>) -> fmt::Result {
+        let each = |value: fn(&PerIpStatus) -> u64| {
+            let limited = self.listeners.iter().filter_map(|l| Some((l, l.per_ip.as_ref()?)));
+            limited.map(move |(l, per_ip)| (vec![("listener", l.name.clone())], value(per_ip)))
+        };
+        let help = "Memory of the limits by address, all there will ever be";
+        page.gauge("balance_listener_per_ip_memory_bytes", help, each(|p| p.memory_bytes))?;
+        let result = |name: &'static str, rows: Vec<(Labels, u64)>| {
+            rows.into_iter().map(move |(mut labels, value)| {
+                labels.push(("result", name.to_owned()));
+                (labels, value)
+            })
+        };
+        let admitted = result("admitted", each(|p| p.overflow_admitted).collect());
+        let refused = result("refused", each(|p| p.overflow_refused).collect());
+        let help = "Connections judged by counters that addresses share, because per_ip.entries_max were in use";
+        page.counter("balance_listener_per_ip_overflow", help, admitted.chain(refused))
     }
 
     fn endpoints(&self, page: &mut Page<'_>) -> fmt::Result {

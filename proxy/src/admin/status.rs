@@ -4,6 +4,7 @@ use crate::{
     control::{Control, Phase, fleet::Answer},
     dns::{NameReport, Verdict},
     link::ShardLink,
+    per_ip::{Addresses, OverflowCounts},
     permits::Limit,
     process,
     report::{Reason, ShardReport},
@@ -80,6 +81,18 @@ pub(crate) struct ListenerStatus {
     pub(crate) limit: LimitStatus,
     /// Times that accepting paused because of it.
     pub(crate) limit_pauses: u64,
+    /// Where connections are limited by address.
+    pub(crate) per_ip: Option<PerIpStatus>,
+}
+
+/// The memory of `per_ip`. Who was refused is among the endings, `ip_connections` and `ip_rate`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct PerIpStatus {
+    pub(crate) memory_bytes: u64,
+    /// Connections admitted and refused by counters that addresses share, because `entries_max` were in use. Zero as
+    /// long as that is large enough.
+    pub(crate) overflow_admitted: u64,
+    pub(crate) overflow_refused: u64,
 }
 
 /// `max_connections`, and what there is of it.
@@ -243,6 +256,7 @@ pub(super) fn listeners(control: &Control, reports: &[&ShardReport]) -> Vec<List
             let row = at(&listener.name, &mut rows);
             rows[row].limit = limit(&listener.limit);
             rows[row].limit.waiting = listener.limit.waits().len() as u64;
+            rows[row].per_ip = listener.per_ip.as_ref().map(|per_ip| self::per_ip(&per_ip.addresses));
         }
     }
     for from in reports.iter().flat_map(|r| &r.listeners) {
@@ -256,6 +270,15 @@ pub(super) fn listeners(control: &Control, reports: &[&ShardReport]) -> Vec<List
         row.bytes_down += from.bytes_down;
     }
     rows
+}
+
+fn per_ip(addresses: &Addresses) -> PerIpStatus {
+    let OverflowCounts { admitted, refused } = addresses.overflow_counts();
+    PerIpStatus {
+        memory_bytes: addresses.memory_bytes() as u64,
+        overflow_admitted: admitted,
+        overflow_refused: refused,
+    }
 }
 
 fn limit(limit: &Limit) -> LimitStatus {

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use crate::{
     guard::Welcome,
+    per_ip,
     permits::{Permit, Turn},
     report::{ConnectionState, Reason, RungKind},
     state::{ListenerState, State},
@@ -31,12 +32,14 @@ pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerSta
         // An error here is one client's that went away before it was accepted.
         let Ok(accepted) = accepted.await else { continue };
         listener_state.accepted.set(listener_state.accepted.get() + 1);
-        let welcome = listener_state.welcome(accepted.peer.socket_addr().map(|a| a.ip()));
-        if let Welcome::Refused(reason) = welcome {
-            state.count_ending(reason);
-            accepted.socket.reset();
-            continue;
-        }
+        let (welcome, seat) = match receive(&state, &listener_state, &accepted) {
+            Ok(received) => received,
+            Err(reason) => {
+                state.count_ending(reason);
+                accepted.socket.reset();
+                continue;
+            }
+        };
         let permit = match at_once(&listener_state) {
             Some(permit) => {
                 listener.widen();
@@ -48,9 +51,22 @@ pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerSta
                 in_turn(&state, &listener_state).await
             }
         };
-        admit(&state, &listener_state, accepted, welcome, permit);
+        let rights = (Permits { listener: Some(permit), ..Permits::default() }, seat);
+        admit(&state, &listener_state, accepted, welcome, rights);
     }
 }
+
+/// Who is it, and may it come in? A client that a proxy is to tell us of is judged by its own address later.
+fn receive(state: &State, listener: &ListenerState, accepted: &Accepted) -> Result<(Welcome, Seat), Reason> {
+    let ip = accepted.peer.socket_addr().map(|a| a.ip());
+    match listener.welcome(ip) {
+        Welcome::Refused(reason) => Err(reason),
+        Welcome::Client => Ok((Welcome::Client, listener.seat(ip, state.handle.now())?)),
+        proxy @ Welcome::Proxy(_) => Ok((proxy, None)),
+    }
+}
+
+type Seat = Option<Box<per_ip::Seat>>;
 
 /// A permit, unless other shards wait for one.
 fn at_once(listener: &ListenerState) -> Option<Permit> {
@@ -68,14 +84,22 @@ async fn in_turn(state: &State, listener: &ListenerState) -> Permit {
     .await
 }
 
-fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted, welcome: Welcome, permit: Permit) {
+fn admit(
+    state: &Rc<State>,
+    listener: &Rc<ListenerState>,
+    accepted: Accepted,
+    welcome: Welcome,
+    rights: (Permits, Seat),
+) {
     listener.active.set(listener.active.get() + 1);
     let now = state.handle.now();
+    let (permits, seat) = rights;
     let row = Row {
         id: state.next_id(),
         listener: Rc::clone(listener),
         endpoint: None,
-        permits: Permits { listener: Some(permit), ..Permits::default() },
+        permits,
+        seat,
         opened: now,
         progress: now,
         bytes_up: 0,

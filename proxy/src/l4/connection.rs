@@ -105,7 +105,8 @@ impl Connection {
             if let Welcome::Refused(reason) = listener.welcome_client(client.ip()) {
                 return Poll::Ready(Err(reason));
             }
-            self.row.with(|row| row.peer = client.into());
+            let seat = listener.seat(Some(client.ip()), self.row.state.handle.now())?;
+            self.row.with(|row| (row.peer, row.seat) = (client.into(), seat));
         }
         Poll::Ready(Ok(connecting(&self.row, &listener, Some(Box::new(told)))))
     }

@@ -71,6 +71,7 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
     });
     let bind = Bind { id: BindId(1), address: Address::Ip(SocketAddr::from(([127, 0, 0, 1], 0))) };
     let listener = Arc::new(Listener {
+        per_ip: None,
         name: "l".into(),
         binds: vec![bind],
         cluster: Arc::clone(&cluster),

@@ -3,10 +3,11 @@
 //! Whatever a reload leaves alone is the same object afterwards: the shard compares pointers, and the old snapshot's
 //! memory is shared, not copied.
 
-use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot};
+use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, PerIp, Snapshot};
 use crate::{
     guard::Guard,
     l4::{self, LadderSettings},
+    per_ip::{Addresses, Limits, Rate, Shape},
     permits::{Limit, WaitList},
     report::RungKind,
 };
@@ -18,6 +19,7 @@ use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
     net::SocketAddr,
+    num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
 };
@@ -120,7 +122,7 @@ pub(crate) fn supported(config: &Config) -> Result<(), Report> {
     let mut diagnostics = Vec::new();
     let mut refuse = |what: String| diagnostics.push(Diagnostic::about(Severity::Error, "the configuration", what));
     for listener in &config.listeners {
-        let wanted = [("routes", !listener.routes.is_empty()), ("per_ip", listener.per_ip.is_some())];
+        let wanted = [("routes", !listener.routes.is_empty())];
         for (key, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
             refuse(format!("the listener `{}` has {key}, which this version does not do", listener.name));
         }
@@ -228,6 +230,7 @@ fn listener(
         half_close_timeout: from.half_close_timeout,
         ladder,
         guard: Arc::new(Guard::new(from)),
+        per_ip: from.per_ip.map(|wanted| per_ip(&wanted, old)),
     };
     reuse(old, new, |old, new| {
         old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
@@ -237,7 +240,28 @@ fn listener(
             && old.half_close_timeout == new.half_close_timeout
             && old.ladder == new.ladder
             && old.guard == new.guard
+            && same_per_ip(old.per_ip.as_ref(), new.per_ip.as_ref())
     })
+}
+
+/// The addresses that are known stay known, unless they are to be filed otherwise.
+fn per_ip(from: &model::PerIp, old: Option<&Arc<Listener>>) -> PerIp {
+    let shape = Shape { entries_max: from.entries_max as usize, v6_prefix: from.v6_prefix };
+    let rate = from.rate.and_then(|rate| {
+        Some(Rate { per_second: NonZeroU32::new(rate.per_second)?, burst: NonZeroU32::new(rate.burst)? })
+    });
+    let limits = Limits { connections_max: from.max_connections.and_then(NonZeroU32::new), rate };
+    let known = old.and_then(|old| old.per_ip.as_ref()).filter(|known| known.addresses.shape() == shape);
+    let addresses = known.map_or_else(|| Addresses::new(shape, limits), |known| Arc::clone(&known.addresses));
+    PerIp { limits, addresses }
+}
+
+fn same_per_ip(old: Option<&PerIp>, new: Option<&PerIp>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => old.limits == new.limits && Arc::ptr_eq(&old.addresses, &new.addresses),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 fn ladder(config: &Config, listener: &model::Listener) -> LadderSettings {

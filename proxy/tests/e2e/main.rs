@@ -11,6 +11,7 @@ mod harness;
 
 mod addresses;
 mod admin;
+mod clients;
 mod connection_limits;
 mod drain;
 mod input;
