@@ -19,6 +19,7 @@ mod client_hello;
 pub mod command;
 mod control;
 mod demo;
+pub mod descriptors;
 mod dns;
 mod exit;
 mod guard;

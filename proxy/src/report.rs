@@ -20,8 +20,19 @@ pub struct ShardReport {
     pub endpoints: Vec<EndpointReport>,
     /// By [`RungKind`], in its order.
     pub rungs: [RungReport; RungKind::ALL.len()],
+    /// Where connections take real descriptors.
+    pub room: Option<RoomReport>,
     /// Connections ended, by reason; every [`Reason`] once, in its order.
     pub endings: Vec<(Reason, u64)>,
+}
+
+/// What a shard has of the connections that the process has descriptors for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoomReport {
+    /// Permits held.
+    pub live: u64,
+    /// Times that accepting paused for want of one.
+    pub pauses: u64,
 }
 
 /// Counters of one listener on one shard. Counters outlive a reload as long as the listener keeps its name.

@@ -5,11 +5,12 @@
 
 use crate::{
     balance::Balancer,
+    descriptors::Descriptors,
     guard::{Guard, Welcome},
     l4::{LadderSettings, Tally},
     per_ip::{Addresses, Refusal, Seat},
     permits::{Caller, Calls, Lease, Limit, Permit},
-    report::{ClusterReport, EndpointReport, ListenerReport, Reason, RungKind, RungReport, ShardReport},
+    report::{ClusterReport, EndpointReport, ListenerReport, Reason, RoomReport, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
 };
@@ -49,7 +50,32 @@ pub(crate) struct State {
     /// Those who wait for a permit on this shard.
     pub(crate) caller: Rc<Caller>,
     leaving: RefCell<Leaving>,
+    /// Where a connection takes two real descriptors: how many may be.
+    pub(crate) room: Option<Room>,
     next_id: Cell<u64>,
+}
+
+/// This shard's part of what the descriptors of the process are enough for.
+pub(crate) struct Room {
+    pub(crate) lease: Rc<Lease>,
+    /// Times that an accept loop had to wait for some.
+    pub(crate) pauses: Cell<u64>,
+    descriptors: Arc<Descriptors>,
+}
+
+impl Room {
+    fn new(descriptors: Arc<Descriptors>) -> Self {
+        Self { lease: Lease::new(descriptors.limit()), pauses: Cell::new(0), descriptors }
+    }
+
+    fn report(&self) -> RoomReport {
+        RoomReport { live: u64::from(self.lease.live()), pauses: self.pauses.get() }
+    }
+
+    /// Whether bursts may be accepted.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.descriptors.is_wide()
+    }
 }
 
 /// Permits of connections that end in this turn. Their sockets are closed at the start of the next one, and only then
@@ -141,11 +167,11 @@ impl ListenerState {
     ///
     /// # Errors
     /// The address has reached a limit.
-    pub(crate) fn seat(&self, client: Option<IpAddr>, now: Timestamp) -> Result<Option<Box<Seat>>, Reason> {
+    pub(crate) fn seat(&self, client: Option<IpAddr>, now: Timestamp) -> Result<Option<Seat>, Reason> {
         let per_ip = self.per_ip.borrow();
         let Some((addresses, ip)) = per_ip.as_ref().zip(client) else { return Ok(None) };
         match addresses.admit(ip, now) {
-            Ok(seat) => Ok(Some(Box::new(seat))),
+            Ok(seat) => Ok(Some(seat)),
             Err(Refusal::TooManyConnections) => Err(Reason::IpConnections),
             Err(Refusal::TooFast { .. }) => Err(Reason::IpRate),
         }
@@ -241,7 +267,14 @@ impl EndpointState {
 }
 
 impl State {
-    pub(crate) fn new(handle: Handle, shard: u16, core: u16, seed: u64, calls: Arc<Calls>) -> Rc<Self> {
+    pub(crate) fn new(
+        handle: Handle,
+        shard: u16,
+        core: u16,
+        seed: u64,
+        calls: Arc<Calls>,
+        descriptors: Option<Arc<Descriptors>>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             handle,
             shard,
@@ -258,6 +291,7 @@ impl State {
             rungs: RefCell::default(),
             caller: Caller::new(calls),
             leaving: RefCell::default(),
+            room: descriptors.map(Room::new),
             next_id: Cell::new(1),
         })
     }
@@ -412,6 +446,7 @@ impl State {
             clusters: self.clusters.borrow().values().map(|c| c.gate.report(&c.name)).collect(),
             endpoints: endpoints.collect(),
             rungs: *self.rungs.borrow(),
+            room: self.room.as_ref().map(Room::report),
             endings: Reason::ALL.into_iter().zip(self.endings.iter().map(Cell::get)).collect(),
         }
     }

@@ -17,8 +17,7 @@ pub(crate) struct Row {
     /// The one it is connected to, or being connected to.
     pub(crate) endpoint: Option<Rc<EndpointState>>,
     pub(crate) permits: Permits,
-    /// Its place among the connections of its address, where those are limited.
-    pub(crate) seat: Option<Box<Seat>>,
+    pub(crate) extra: Option<Box<Extra>>,
     pub(crate) opened: Timestamp,
     /// The last turn in which a byte moved or the state changed.
     pub(crate) progress: Timestamp,
@@ -38,6 +37,22 @@ pub(crate) struct Permits {
     pub(crate) listener: Option<Permit>,
     pub(crate) cluster: Option<Permit>,
     pub(crate) endpoint: Option<Permit>,
+}
+
+/// Rights that few connections need.
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// Its place among the connections of its address, where those are limited.
+    pub(crate) seat: Option<Seat>,
+    /// For two descriptors of the process.
+    pub(crate) room: Option<Permit>,
+}
+
+impl Extra {
+    /// Without any right, without memory.
+    pub(crate) fn of(seat: Option<Seat>, room: Option<Permit>) -> Option<Box<Self>> {
+        (seat.is_some() || room.is_some()).then(|| Box::new(Self { seat, room }))
+    }
 }
 
 /// Keeps a row in the table; dropping it ends the connection for all accounts.
@@ -73,7 +88,8 @@ impl Drop for RowGuard {
         row.set_endpoint(None);
         // Whatever ended it: its sockets were dropped before its row.
         let Permits { listener, cluster, endpoint } = std::mem::take(&mut row.permits);
-        self.state.give_back_after_close([endpoint, cluster, listener].into_iter().flatten());
+        let room = row.extra.take().and_then(|mut extra| extra.room.take());
+        self.state.give_back_after_close([endpoint, cluster, listener, room].into_iter().flatten());
         let reason = match self.state.handle.ending() {
             Ending::Panicked => Reason::Panicked,
             Ending::Aborted | Ending::Expired => Reason::Drained,

@@ -7,7 +7,7 @@ use crate::{
     per_ip::{Addresses, OverflowCounts},
     permits::Limit,
     process,
-    report::{Reason, ShardReport},
+    report::{Reason, RoomReport, ShardReport},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -29,6 +29,8 @@ pub(crate) struct Status {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) config: ConfigStatus,
     pub(crate) shards: Vec<ShardStatus>,
+    /// Where connections take two real descriptors each: how many the process has some for.
+    pub(crate) room: Option<RoomStatus>,
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) clusters: Vec<ClusterStatus>,
     pub(crate) endpoints: Vec<EndpointStatus>,
@@ -93,6 +95,14 @@ pub(crate) struct PerIpStatus {
     /// long as that is large enough.
     pub(crate) overflow_admitted: u64,
     pub(crate) overflow_refused: u64,
+}
+
+/// How many connections there are descriptors for, by `ulimit -n`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct RoomStatus {
+    pub(crate) limit: LimitStatus,
+    /// Times that accepting paused because of it.
+    pub(crate) pauses: u64,
 }
 
 /// `max_connections`, and what there is of it.
@@ -171,6 +181,7 @@ pub(crate) async fn gather(control: &Control) -> Status {
         memory_bytes: process::resident_bytes(),
         config: config(control),
         shards,
+        room: room(control, &reports),
         listeners: listeners(control, &reports),
         clusters: clusters(control, &reports),
         endpoints: endpoints(control, &reports),
@@ -270,6 +281,14 @@ pub(super) fn listeners(control: &Control, reports: &[&ShardReport]) -> Vec<List
         row.bytes_down += from.bytes_down;
     }
     rows
+}
+
+pub(super) fn room(control: &Control, reports: &[&ShardReport]) -> Option<RoomStatus> {
+    let sum = |a: RoomReport, b: RoomReport| RoomReport { live: a.live + b.live, pauses: a.pauses + b.pauses };
+    let RoomReport { live, pauses } = reports.iter().filter_map(|r| r.room).reduce(sum)?;
+    let of = control.descriptors.limit();
+    let waiting = of.waits().len() as u64;
+    Some(RoomStatus { limit: LimitStatus { live, waiting, ..limit(of) }, pauses })
 }
 
 fn per_ip(addresses: &Addresses) -> PerIpStatus {

@@ -106,7 +106,12 @@ impl Connection {
                 return Poll::Ready(Err(reason));
             }
             let seat = listener.seat(Some(client.ip()), self.row.state.handle.now())?;
-            self.row.with(|row| (row.peer, row.seat) = (client.into(), seat));
+            self.row.with(|row| {
+                row.peer = client.into();
+                if seat.is_some() {
+                    row.extra.get_or_insert_default().seat = seat;
+                }
+            });
         }
         Poll::Ready(Ok(connecting(&self.row, &listener, Some(Box::new(told)))))
     }
