@@ -1,6 +1,9 @@
 //! What may be typed after `balance-shard bench`.
 
-use crate::values::{self, Destination};
+use crate::{
+    micro::Part,
+    values::{self, Destination},
+};
 use balance_engine::cores::Request;
 use clap::{Subcommand, ValueEnum};
 use std::{
@@ -18,6 +21,8 @@ pub enum Args {
     Source(ServeArgs),
     /// Run a server that takes everything and checks it (for --mode stream-up)
     Sink(ServeArgs),
+    /// Time parts of the engine by themselves, beside plain ways to do the same
+    Micro(MicroArgs),
 }
 
 /// What the connections do.
@@ -141,4 +146,23 @@ pub(crate) struct RuntimeArgs {
     /// How to talk to the kernel
     #[arg(long, value_name = "DRIVER", default_value = "auto")]
     pub(crate) io: Io,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MicroArgs {
+    /// What to time (everything unless given)
+    #[arg(value_name = "PART")]
+    pub(crate) parts: Vec<Part>,
+    /// Rounds that count; in each of them every candidate has its turn
+    #[arg(long, value_name = "N", default_value_t = 41, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: u32,
+    /// The least time of a candidate in a round
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = values::time_span)]
+    pub(crate) sample: Duration,
+    /// The core to run on (any unless given)
+    #[arg(long, value_name = "N")]
+    pub(crate) core: Option<u16>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
