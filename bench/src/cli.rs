@@ -38,6 +38,8 @@ pub(crate) enum Mode {
     StreamUp,
     /// One message there and back, then hold the connection
     Idle,
+    /// Ping-pong alone and beside peers that sent half a message and stopped, in turns
+    Half,
 }
 
 impl Mode {
@@ -48,6 +50,7 @@ impl Mode {
             Self::StreamDown => "stream-down",
             Self::StreamUp => "stream-up",
             Self::Idle => "idle",
+            Self::Half => "half",
         }
     }
 
@@ -57,7 +60,7 @@ impl Mode {
 
     /// Exchanges are what is counted.
     pub(crate) fn has_requests(self) -> bool {
-        matches!(self, Self::PingPong | Self::Connect)
+        matches!(self, Self::PingPong | Self::Connect | Self::Half)
     }
 
     /// The connections are opened before the load begins.
@@ -93,7 +96,7 @@ pub struct TcpArgs {
     /// Bytes of a message (64 unless given), or of a piece of a stream (64KiB)
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) size: Option<u64>,
-    /// How long to measure (10s unless given)
+    /// How long to measure (10s unless given; --mode half: 2s, each time)
     #[arg(short, long, value_name = "TIME", value_parser = values::time_span)]
     pub(crate) duration: Option<Duration>,
     /// Measure this many exchanges instead
@@ -117,6 +120,15 @@ pub struct TcpArgs {
     /// With --mode idle: hold the connections until standard input ends
     #[arg(long)]
     pub(crate) hold: bool,
+    /// With --mode half: peers that send half a message and stop (10,000 unless given)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) halves: Option<u32>,
+    /// With --mode half: how often to measure both (5 times unless given)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: Option<u32>,
+    /// Count the CPU time of these processes, too: the proxy's
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pid: Vec<u32>,
     /// Take any bytes from the server, which has its own
     #[arg(long)]
     pub(crate) any_bytes: bool,

@@ -19,6 +19,7 @@ mod pattern;
 mod peers;
 mod plan;
 mod report;
+mod stats;
 mod tally;
 mod threads;
 mod values;

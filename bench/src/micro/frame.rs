@@ -1,6 +1,6 @@
 //! Rounds, in each of which every candidate of every case has its turn.
 
-use crate::failure::Failure;
+use crate::{failure::Failure, stats::median};
 use balance_engine::clock::Clock;
 use std::{hint::black_box, time::Duration};
 
@@ -85,16 +85,6 @@ impl Figures {
     /// The median of the ratios within each round, this one's time over `other`'s.
     pub(super) fn ratio(&self, other: &Self) -> f64 {
         median(self.rounds.iter().zip(&other.rounds).map(|(ours, theirs)| ours / theirs).collect())
-    }
-}
-
-/// Zero of nothing.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (below, above) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    match (values.get(below), values.get(above)) {
-        (Some(below), Some(above)) => f64::midpoint(*below, *above),
-        _ => 0.0,
     }
 }
 

@@ -56,10 +56,3 @@ fn candidates_that_disagree_are_an_error() {
     let message = measure(vec![case(2)], SHORT).err().expect("they disagree").message;
     assert!(message.starts_with("sum: ") && message.contains("answers"), "{message}");
 }
-
-#[test]
-fn the_middle_of_an_even_number_lies_between() {
-    assert_eq!(frame::median(vec![3.0, 1.0, 2.0]), 2.0);
-    assert_eq!(frame::median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-    assert_eq!(frame::median(Vec::new()), 0.0);
-}
