@@ -14,6 +14,7 @@ mod admin;
 mod clients;
 mod connection_limits;
 mod drain;
+mod forwarding;
 mod input;
 mod limits;
 mod reload;
