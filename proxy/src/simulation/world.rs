@@ -77,6 +77,7 @@ pub(super) fn run(seed: u64, teardown: Option<u64>) -> Summary {
 pub(super) fn run_plan(plan: Plan, teardown: Option<u64>) -> Summary {
     let net = SimNet::new(plan.seed);
     net.on_stuck(OnStuck::Report);
+    let _told_on_failure = std::env::var("BALANCE_SIM_TRACE").is_ok().then(|| Trace::of(&net));
     let world = World::new(&net, plan);
     let (sender, mut receiver) = mailbox::channel(64).expect("an eventfd");
     *world.mailbox.borrow_mut() = Some(sender);
@@ -92,6 +93,24 @@ pub(super) fn run_plan(plan: Plan, teardown: Option<u64>) -> Summary {
     world.check_torn_down(&handle);
     drop(handle);
     World::outlive_the_shard(world, &net)
+}
+
+/// Prints every completion of a world that fails.
+struct Trace(SimNet);
+
+impl Trace {
+    fn of(net: &SimNet) -> Self {
+        net.record();
+        Self(net.clone())
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lines().iter().for_each(|line| eprintln!("{line}"));
+        }
+    }
 }
 
 /// The product's inbox, and a look around after every turn.

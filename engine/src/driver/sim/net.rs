@@ -78,7 +78,12 @@ pub(super) struct Host {
     /// What its last turn waited for, if that turn brought nothing and nothing was asked of the driver since.
     asleep: Option<Wait>,
     pub(super) wake: Option<RawFd>,
+    /// Its wake descriptor was readable when the turn under way began. A simulated world has one thread: nobody writes
+    /// during a turn.
+    is_woken: bool,
     held_turns: u64,
+    /// Every completion that was there at this moment has been handed out.
+    pub(super) told_until: Timestamp,
     pub(super) overflows: u64,
     /// Its driver was dropped.
     gone: bool,
@@ -94,7 +99,7 @@ impl Host {
             Some(Wait::Forever) => true,
             Some(Wait::Until(moment)) => moment > now,
         };
-        self.gone || self.stopped || waits && self.ready.is_empty() && !self.is_woken()
+        self.gone || self.stopped || waits && self.ready.is_empty() && !self.is_woken
     }
 
     fn alarm(&self) -> Option<Timestamp> {
@@ -104,8 +109,8 @@ impl Host {
         }
     }
 
-    fn is_woken(&self) -> bool {
-        self.wake.is_some_and(is_readable)
+    fn look_at_wake(&mut self) {
+        self.is_woken = self.wake.is_some_and(is_readable);
     }
 }
 
@@ -235,7 +240,9 @@ impl Net {
             in_flight: 0,
             asleep: None,
             wake: None,
+            is_woken: false,
             held_turns: 0,
+            told_until: Timestamp::START,
             overflows: 0,
             gone: false,
             stopped: false,
@@ -356,6 +363,7 @@ impl Net {
         // What a turn itself takes. So time passes even in a loop that never waits.
         let cost = Duration::from_nanos(200 + self.rng.below(3000));
         self.time.advance(cost);
+        self.hosts.iter_mut().for_each(Host::look_at_wake);
         self.run_due();
         self.hosts[host].asleep = Some(wait);
         self.sleep();
@@ -364,7 +372,7 @@ impl Net {
             self.hosts[host].asleep = None;
         }
         self.hand_out(host, out);
-        Turn { now, woken: self.hosts[host].is_woken() }
+        Turn { now, woken: self.hosts[host].is_woken }
     }
 
     fn hand_out(&mut self, host: usize, out: &mut Vec<Completion>) {
@@ -378,6 +386,7 @@ impl Net {
             of.overflows += 1;
             return;
         }
+        of.told_until = self.time.now();
         for completion in of.ready.drain(..) {
             of.in_flight -= usize::from(!completion.more);
             self.journal.note(self.time.now(), host, &completion);

@@ -178,6 +178,11 @@ impl Side {
         self.is_readable() && !self.readers.is_empty()
     }
 
+    /// Its end is that of a connection that failed, not of a stream.
+    pub(super) fn has_failed(&self) -> bool {
+        self.dead && !self.fin_in
+    }
+
     pub(super) fn is_readable(&self) -> bool {
         !self.inbox.is_empty() || self.fin_in || self.error.is_some() || self.dead
     }

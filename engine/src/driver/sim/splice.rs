@@ -17,6 +17,7 @@ impl Net {
     pub(super) fn splice_in(&mut self, host: usize, from: Desc, pipe: &Pipe, max: usize) -> Result<usize, Errno> {
         let end = self.installed(host, from)?;
         let short = self.hosts[host].faults.short_recv;
+        let told_until = self.hosts[host].told_until;
         let Self { conns, rng, .. } = self;
         let Some(side) = conns.get_mut(end.conn).map(|conn| &mut conn.sides[end.side]) else {
             return Err(Errno(libc::EBADF));
@@ -24,6 +25,8 @@ impl Net {
         assert!(side.readers.is_empty(), "{from:?} is spliced while a receive is in flight");
         let mut len = match side.read_next() {
             Readable::Nothing => return Err(Errno::AGAIN),
+            // Whoever took the error is told first (see the driver's contract), and has not been yet.
+            Readable::Eof if side.has_failed() && side.failed_at > told_until => return Err(Errno::CONN_RESET),
             Readable::Eof => return Ok(0),
             Readable::Failed(errno) => return Err(errno),
             Readable::Bytes(len) => len.min(max),
