@@ -11,6 +11,7 @@
 
 mod ledger;
 mod plan;
+mod scenes;
 mod script;
 mod talker;
 mod tests;

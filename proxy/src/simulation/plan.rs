@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) policies: Vec<Policy>,
     pub(super) backends: usize,
     pub(super) listeners: usize,
+    /// Tasks of the proxy are made to panic.
+    pub(super) panics: bool,
     pub(super) clients: Vec<(Timestamp, usize, Script)>,
     pub(super) actions: Vec<(Timestamp, Action)>,
 }
@@ -51,6 +53,11 @@ pub(super) enum Action {
     Weather(Faults),
     Drain,
     Stop,
+    /// Every connection that chooses an endpoint panics, until the cluster is replaced.
+    PanicInChoice,
+    /// Every connection to this backend panics when it moves bytes up: its counter overflows.
+    PanicInTransfer(usize),
+    MendTransfer(usize),
 }
 
 /// What a reload changes.
@@ -112,6 +119,7 @@ impl Plan {
             policies: vec![Policy::RoundRobin],
             backends: 2,
             listeners: 1,
+            panics: false,
             clients: Vec::new(),
             actions: Vec::new(),
         }

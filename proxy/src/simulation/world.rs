@@ -64,6 +64,7 @@ pub(super) struct Summary {
     pub(super) complete: u64,
     pub(super) bytes: u64,
     pub(super) spliced: u64,
+    pub(super) panicked: u64,
 }
 
 /// Run the world of a seed. `teardown`: the shard is told to stop after so many turns.
@@ -369,7 +370,20 @@ impl World {
                 self.tell(Command::Drain { done });
             }
             Action::Stop => self.tell(Command::Stop),
+            Action::PanicInChoice => {
+                let cluster = self.state.listener_named("l0").expect("a listener").cluster();
+                // Borrowed for ever: whoever wants to borrow it next panics.
+                std::mem::forget(cluster.balancer.borrow_mut());
+            }
+            Action::PanicInTransfer(number) => self.endpoint(number).bytes_up.set(u64::MAX),
+            Action::MendTransfer(number) => self.endpoint(number).bytes_up.set(0),
         }
+    }
+
+    /// Of the first listener.
+    fn endpoint(&self, number: usize) -> Rc<EndpointState> {
+        let cluster = self.state.listener_named("l0").expect("a listener").cluster();
+        Rc::clone(&cluster.endpoints[number])
     }
 
     /// Of the proxy, and of the backends.
@@ -548,7 +562,9 @@ impl World {
         let connected = table.iter().filter(|(_, row)| row.endpoint.is_some()).count() as u64;
         let active: u64 = self.endpoints_seen.borrow().iter().map(|e| u64::from(e.active.get())).sum();
         assert_eq!(connected, active, "rows with an endpoint, and connections of endpoints");
-        assert_eq!(self.state.handle.stats().tasks.panicked, 0, "a task of the proxy panicked");
+        let panicked = self.state.handle.stats().tasks.panicked;
+        assert_eq!(panicked, self.endings(Reason::Panicked), "tasks that panicked, and connections that did");
+        assert!(panicked == 0 || self.plan.panics, "a task of the proxy panicked");
         assert_eq!(self.outside.stats().tasks.panicked, 0, "a task of the outside panicked");
     }
 
@@ -621,6 +637,10 @@ impl World {
         let complete = |party: Party| self.ledger.with(party, |record| record.complete);
         match expected {
             Expected::Anything => Ok(()),
+            Expected::Complete if self.plan.panics && !complete(client) => {
+                let told = self.ledger.with(client, |record| record.told);
+                if matches!(told, Some(Told::Reset(_))) { Ok(()) } else { Err("cut short, and not told so".into()) }
+            }
             Expected::Complete => {
                 let peer = self.ledger.with(client, |record| record.peer);
                 if complete(client) && peer.is_none_or(complete) { Ok(()) } else { Err("it was cut short".into()) }
@@ -733,6 +753,7 @@ impl World {
             complete,
             bytes: received.sum(),
             spliced: rungs[1..].iter().map(|r| r.bytes).sum(),
+            panicked: self.endings(Reason::Panicked),
         }
     }
 }
