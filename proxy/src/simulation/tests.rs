@@ -57,7 +57,7 @@ fn one_world_by_its_seed() {
 }
 
 /// So many worlds each of the tests below runs.
-const WORLDS: u64 = 300;
+const WORLDS: u64 = 1500;
 
 fn random(lane: u64) {
     let worlds = number("BALANCE_SIM_SEEDS").unwrap_or(WORLDS);
@@ -92,7 +92,7 @@ fn a_shard_can_be_torn_down_after_any_turn() {
     let mut total = Total::default();
     for seed in 1..=number("BALANCE_SIM_SEEDS").unwrap_or(12) {
         let turns = checked(seed, None).turns;
-        let step = (turns / 60).max(1);
+        let step = (turns / 100).max(1);
         for turn in (1..=turns).step_by(step as usize) {
             total.add(checked(seed, Some(turn)));
         }

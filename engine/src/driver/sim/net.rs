@@ -446,7 +446,7 @@ impl Net {
         if let Place::Stream(end) = place
             && let Some(side) = self.side(end)
         {
-            side.failed_at = at;
+            side.failed_at = at.max(side.failed_at);
         }
     }
 }
