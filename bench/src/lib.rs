@@ -1,1 +1,39 @@
+//! The load generator behind `balance-shard bench`, and the servers to point it at, on the engine's own shards.
+//!
+//! Reading order: [`cli`] says what can be asked; `plan` is what was asked, checked; `load` runs it (its controller on
+//! the calling thread, `load::shard` on every core); `pattern` makes bytes that prove themselves; `tally` counts;
+//! `report` prints. `peers` are the servers.
+//!
+//! Invariants:
+//! * A shard shares nothing with another while it measures; counts meet after the run.
+//! * Every byte that comes back is compared, unless the user says that the peer has bytes of its own.
+//! * Every exchange that began is either answered, or counted as an error, or as unfinished.
 #![forbid(unsafe_code)]
+
+pub mod cli;
+mod cpu;
+mod failure;
+mod load;
+mod pattern;
+mod peers;
+mod plan;
+mod report;
+mod tally;
+mod threads;
+mod values;
+
+pub use failure::{Failure, FailureKind};
+
+/// Runs `balance-shard bench …` to its end. Answers go to standard output.
+///
+/// # Errors
+/// Says in words what is wrong, and of which family it is: the command line, the system, or what was measured.
+pub fn run(args: &cli::Args) -> Result<(), Failure> {
+    balance_engine::os::raise_nofile();
+    match args {
+        cli::Args::Tcp(args) => load::command(args),
+        cli::Args::Echo(args) => peers::command(peers::Kind::Echo, args),
+        cli::Args::Source(args) => peers::command(peers::Kind::Source, args),
+        cli::Args::Sink(args) => peers::command(peers::Kind::Sink, args),
+    }
+}

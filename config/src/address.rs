@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     diagnostic::{Fault, is_invisible, quoted},
-    model::Address,
+    model::{Address, EndpointAddress},
+    names,
 };
 
 /// `sun_path` of a unix socket holds 108 bytes, the last of them NUL.
@@ -30,29 +31,29 @@ pub(crate) fn parse_bind(text: &str) -> Result<Address, Fault> {
     })
 }
 
-/// Where an endpoint may be: `IP:port`, `unix:/path`.
-pub(crate) fn parse_endpoint(text: &str) -> Result<Address, Fault> {
+/// Where an endpoint may be: `IP:port`, `name:port`, `unix:/path`.
+pub(crate) fn parse_endpoint(text: &str) -> Result<EndpointAddress, Fault> {
     let fault = || Fault::new(format!("{} is not the address of an endpoint", quoted(text)));
     match unix_or_ip(text)? {
         Some(Address::Ip(ip)) if ip.port() == 0 => return Err(fault().help("port 0 cannot be connected to")),
         Some(Address::Ip(ip)) if ip.ip().is_unspecified() => {
             return Err(fault().help(format!("name the machine, as in \"127.0.0.1:{}\"", ip.port())));
         }
-        Some(address) => return Ok(address),
+        Some(address) => return Ok(EndpointAddress::Address(address)),
         None => {}
     }
-    Err(match text.rsplit_once(':') {
-        Some((host, p)) if port(p).is_some() && is_host_name(host) => {
-            let named =
-                Fault::new(format!("{} is a host name, and endpoints are IP addresses in this version", quoted(host)));
-            named.at(0..host.len()).help(match host {
-                "localhost" => format!("write \"127.0.0.1:{p}\""),
-                _ => format!("write the address it stands for, as in \"192.0.2.1:{p}\""),
-            })
+    match text.rsplit_once(':') {
+        Some(("", p)) if port(p).is_some() => Err(fault().help(format!("name the machine, as in \"127.0.0.1:{p}\""))),
+        // Of an IPv6 address without brackets, or of an IPv4 address with a slip, nobody wants to be asked as a name.
+        Some((host, p)) if !host.contains([':', '/', '[']) && host.bytes().any(|b| b.is_ascii_alphabetic()) => {
+            match port(p) {
+                Some(0) => Err(fault().help("port 0 cannot be connected to")),
+                Some(port) => Ok(EndpointAddress::Dns { host: names::parse_host(host)?, port }),
+                None => Err(fault().help("a port is a number from 1 to 65535")),
+            }
         }
-        Some(("", p)) if port(p).is_some() => fault().help(format!("name the machine, as in \"127.0.0.1:{p}\"")),
-        _ => explain(fault(), text, "write \"IP:port\" or \"unix:/path\""),
-    })
+        _ => Err(explain(fault(), text, "write \"IP:port\", \"name:port\" or \"unix:/path\"")),
+    }
 }
 
 /// The forms both sides share; `None` where the text is neither.
@@ -106,7 +107,7 @@ fn explain(fault: Fault, text: &str, otherwise: &str) -> Fault {
         Some((host, p)) if host.parse::<IpAddr>().is_ok() && !p.is_empty() => {
             fault.help("a port is a number from 1 to 65535")
         }
-        None if is_host_name(text) => fault.help(format!("add a port; {otherwise}")),
+        None if names::is_host_name(text) => fault.help(format!("add a port; {otherwise}")),
         _ => fault.help(otherwise),
     }
 }
@@ -116,23 +117,17 @@ fn port(text: &str) -> Option<u16> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// True for what DNS would call a name, where an IPv4 address with a digit too many is none.
-fn is_host_name(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    text.len() <= 255 && text.bytes().all(allowed) && text.bytes().any(|b| b.is_ascii_alphabetic())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
-    fn same(parse: fn(&str) -> Result<Address, Fault>, text: &str, expected: &str) {
+    fn same<T: ToString>(parse: fn(&str) -> Result<T, Fault>, text: &str, expected: &str) {
         assert_eq!(parse(text).map(|a| a.to_string()), Ok(expected.to_owned()), "{text}");
     }
 
     #[track_caller]
-    fn refused(parse: fn(&str) -> Result<Address, Fault>, text: &str, words: &str) {
+    fn refused<T: std::fmt::Debug>(parse: fn(&str) -> Result<T, Fault>, text: &str, words: &str) {
         let fault = parse(text).expect_err(text).to_string();
         assert!(fault.contains(words), "{fault}");
     }
@@ -166,8 +161,13 @@ mod tests {
         same(parse_endpoint, "10.0.0.1:9001", "10.0.0.1:9001");
         same(parse_endpoint, "[2001:db8::1]:80", "[2001:db8::1]:80");
         same(parse_endpoint, "unix:/run/x.sock", "unix:/run/x.sock");
-        refused(parse_endpoint, "localhost:80", "write \"127.0.0.1:80\"");
-        refused(parse_endpoint, "db.example.com:80", "IP addresses in this version");
+        same(parse_endpoint, "localhost:80", "localhost:80");
+        same(parse_endpoint, "DB.example.com.:5432", "db.example.com.:5432");
+        refused(parse_endpoint, "db.example.com:0", "port 0");
+        refused(parse_endpoint, "db.example.com:http", "1 to 65535");
+        refused(parse_endpoint, "db..example.com:80", "is empty");
+        refused(parse_endpoint, "http://db.example.com:80/", "leave out \"http://\"");
+        refused(parse_endpoint, "::1:80", "\"[::1]:80\"");
         refused(parse_endpoint, "db.example.com", "add a port");
         refused(parse_endpoint, ":80", "name the machine");
         refused(parse_endpoint, "0.0.0.0:80", "name the machine");

@@ -110,14 +110,14 @@ mod tests {
     fn errors_name_the_flag() {
         refused(
             &[":9000"],
-            &["127.0.0.1:1", "localhost:80"],
+            &["127.0.0.1:1", "a..b:80"],
             "\
-error: `localhost` is a host name, and endpoints are IP addresses in this version
+error: `a..b` is not the name of a host
 --> --to
  |
- | --to 127.0.0.1:1,localhost:80
- |                  ^^^^^^^^^
- = help: write \"127.0.0.1:80\"
+ | --to 127.0.0.1:1,a..b:80
+ |                  ^^^^^^^
+ = help: a part between dots is empty
 
 1 error
 ",

@@ -3,7 +3,12 @@
 //! Plain values, already validated where one value alone can tell. No serde here: a wire or file format has its own
 //! types and converts into these.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// A whole configuration. Names are unique and every reference resolves: [`crate::file`] checks before it builds one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,11 +18,20 @@ pub struct Config {
     pub admin: Admin,
     pub logging: Logging,
     pub drain: Drain,
+    pub dns: Dns,
     pub listeners: Vec<Listener>,
     pub clusters: Vec<Cluster>,
 }
 
-/// Where shards run and on which driver. Read at start; a reload that changes it says that a restart is needed.
+impl Config {
+    /// The rung, or the choice between rungs, that holds for the connections of `listener`.
+    pub fn forward_of(&self, listener: &Listener) -> Forward {
+        listener.forward.unwrap_or(self.runtime.forward)
+    }
+}
+
+/// Where shards run and on which driver. Read at start, but for `forward`; a reload that changes the rest says that a
+/// restart is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runtime {
     pub cores: Cores,
@@ -26,6 +40,8 @@ pub struct Runtime {
     pub io: IoChoice,
     /// Refuse to start (exit 71) where io_uring cannot run.
     pub require_io_uring: bool,
+    /// For every listener that does not say its own.
+    pub forward: Forward,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +59,23 @@ pub enum IoChoice {
     Epoll,
 }
 
+/// How bytes get from socket to socket: by the choice of the ladder, or always on one rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Forward {
+    Auto,
+    Copy,
+    Bundle,
+    Splice,
+    UringSplice,
+    SendZc,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Performance {
     pub shard: ShardLimits,
     pub buffer_pool: BufferPool,
+    pub forward: ForwardTuning,
+    pub pipes: Pipes,
 }
 
 /// Admission of one shard's executor.
@@ -70,6 +99,30 @@ pub struct BufferPool {
     pub ring_buffers: u16,
     /// What the buffers of all shards together may take.
     pub memory_max: u64,
+}
+
+/// When a direction changes its rung under [`Forward::Auto`], and how much it may move at once on any rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardTuning {
+    /// A burst of so many bytes speaks for splice.
+    pub promote_bytes: u32,
+    /// So many such bursts in a row promote, at least 1.
+    pub promote_after: u8,
+    /// So many short reads in a row demote, at least 1.
+    pub demote_after: u8,
+    /// Bytes that one direction may move per wake-up before others get their turn.
+    pub splice_budget: u32,
+    /// Smaller sends are copied even on [`Forward::SendZc`].
+    pub zc_min: u32,
+}
+
+/// The pipes through which splice moves bytes. `size <= size_max <= total_max`, the first two powers of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pipes {
+    pub size: u32,
+    pub size_max: u32,
+    /// What the pipes of all shards together may hold.
+    pub total_max: u64,
 }
 
 /// The admin HTTP endpoint.
@@ -108,13 +161,50 @@ pub struct Drain {
     pub deadline: Duration,
 }
 
+/// How names of endpoints become addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Empty: what the system says (/etc/resolv.conf).
+    pub servers: Vec<SocketAddr>,
+    /// The TTL of an answer counts within these two. `ttl_min <= ttl_max`.
+    pub ttl_min: Duration,
+    pub ttl_max: Duration,
+    /// For one question, whoever answers it.
+    pub timeout: Duration,
+    pub family: DnsFamily,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsFamily {
+    Any,
+    V4,
+    V6,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     pub name: String,
     /// Never empty.
     pub bind: Vec<Address>,
     pub protocol: Protocol,
-    pub cluster: String,
+    /// Where connections go that no route matches. `None`: they are refused; then there is a route.
+    pub cluster: Option<String>,
+    /// `None`: as [`Runtime::forward`]. See [`Config::forward_of`].
+    pub forward: Option<Forward>,
+    /// Connections at once over all shards, at least 1. `None`: unlimited.
+    pub max_connections: Option<u32>,
+    /// Empty: everybody. `deny` wins over it. Both look at the address of the client, which is the one in the PROXY
+    /// header where one was taken.
+    pub allow: Vec<Network>,
+    pub deny: Vec<Network>,
+    /// `None`: no PROXY header is looked for.
+    pub proxy_protocol: Option<ProxyProtocolIn>,
+    /// `None`: no limit for a single address.
+    pub per_ip: Option<PerIp>,
+    /// Tried in this order, the first that matches counts. Where there is one, the listener peeks at the ClientHello
+    /// and passes TLS through.
+    pub routes: Vec<Route>,
+    pub peek: Peek,
     /// No byte in either direction for so long ends the connection. `None`: never.
     pub idle_timeout: Option<Duration>,
     /// The same once one side has closed its half.
@@ -129,6 +219,99 @@ pub struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Tcp,
+}
+
+/// An address and those that begin as it does. No bit after the prefix is set, and the prefix fits the family; an IPv4
+/// network is never written as IPv6, so whoever compares takes the canonical form of a client's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Network {
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A PROXY header, version 1 or 2, that comes before the first byte of the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocolIn {
+    /// Who must send one and is believed. Never empty. The peers of a unix socket are trusted as well.
+    pub trusted: Vec<Network>,
+    pub untrusted: Untrusted,
+    /// For the whole header, from accept.
+    pub timeout: Duration,
+}
+
+/// What happens to a connection from an address that is not trusted to send a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untrusted {
+    Reject,
+    /// Its bytes are those of the client, whatever they look like.
+    Plain,
+}
+
+/// Limits for each address of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerIp {
+    /// At once, at least 1. `None`: unlimited.
+    pub max_connections: Option<u32>,
+    /// `None`: unlimited.
+    pub rate: Option<ConnectionRate>,
+    /// Addresses that a shard remembers, at least 1.
+    pub entries_max: u32,
+    /// IPv6 addresses that share so many bits count as one. 1..=128.
+    pub v6_prefix: u8,
+}
+
+/// A bucket that holds `burst` tokens and gets `per_second` of them a second; a connection takes one. Both at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionRate {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+/// Where connections go whose ClientHello looks like this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub when: RouteMatch,
+    pub cluster: String,
+}
+
+/// Both must match, each by one of its list; an empty list matches all. Never are both empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteMatch {
+    pub sni: Vec<SniPattern>,
+    /// Names of protocols as in the ALPN extension, 1 to 255 bytes: `h2`, `http/1.1`.
+    pub alpn: Vec<String>,
+}
+
+/// In small letters, without a dot at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SniPattern {
+    Exact(String),
+    /// Of `*.example.com`, the part `example.com`. Stands for every name that ends in it after one or more labels of
+    /// its own, so not for `example.com`.
+    Under(String),
+}
+
+impl fmt::Display for SniPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Under(parent) => write!(f, "*.{parent}"),
+        }
+    }
+}
+
+/// Bounds of looking at a ClientHello before it is forwarded. Means nothing without routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peek {
+    /// For the whole ClientHello, from the first chance to receive it.
+    pub timeout: Duration,
+    pub bytes_max: u32,
 }
 
 /// Options of a TCP socket; a unix socket ignores them.
@@ -150,7 +333,26 @@ pub struct Cluster {
     pub connect_attempts: u8,
     /// An endpoint whose connect failed is passed over for this long, then tried again by one connection.
     pub fail_timeout: Duration,
+    /// Connections at once over all shards, at least 1. `None`: unlimited.
+    pub max_connections: Option<u32>,
+    pub queue: Queue,
+    /// The PROXY header that endpoints get before the first byte. `None`: none.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
     pub socket: SocketOptions,
+}
+
+/// Connections that wait until `max_connections` lets them through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many may wait, over all shards. 0: none, what is over the limit is refused at once.
+    pub size: u32,
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyProtocolVersion {
+    V1,
+    V2,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,9 +368,31 @@ pub enum Policy {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    pub address: Address,
-    /// 1..=65535.
+    pub address: EndpointAddress,
+    /// 1..=65535. A name gives it to each of its addresses.
     pub weight: u16,
+    /// Connections at once over all shards, at least 1. `None`: unlimited. A name gives it to each of its addresses.
+    pub max_connections: Option<u32>,
+}
+
+/// Where an endpoint is, or the name under which that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointAddress {
+    Address(Address),
+    /// The host in small letters. A dot at its end is kept: it says that no search list applies.
+    Dns {
+        host: String,
+        port: u16,
+    },
+}
+
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Dns { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use balance_config::{
     effective::render,
     env::{NoEnv, ProcessEnv},
     file,
-    keys::{Kind, SECTIONS},
+    keys::{Default, Kind, SECTIONS},
 };
 use common::{Fixed, with};
 
@@ -26,7 +26,7 @@ fn examples() -> Vec<(String, String)> {
 
 #[test]
 fn examples_have_nothing_to_complain_about() {
-    assert!(examples().len() >= 6);
+    assert!(examples().len() >= 9);
     for (name, text) in examples() {
         let loaded = file::parse(&name, &text, &NoEnv, &[]).unwrap_or_else(|report| panic!("{report}"));
         assert_eq!(loaded.warnings, [], "{name}");
@@ -67,16 +67,19 @@ fn effective_output_says_where_values_come_from() {
 
 #[test]
 fn effective_output_has_every_key() {
-    let text = with("admin", "listen = \"127.0.0.1:1\"");
+    let everything = "forward = \"copy\"\nallow = [\"10.0.0.0/8\"]\ndeny = [\"10.1.0.0/16\"]\n\
+         per_ip = { rate = 5 }\nproxy_protocol = { trusted = [\"10.0.0.1\"] }\n\
+         [[listeners.routes]]\nmatch = { sni = \"a\", alpn = \"h2\" }\ncluster = \"app\"\n\
+         [admin]\nlisten = \"127.0.0.1:1\"\n[dns]\nservers = [\"10.0.0.2\"]";
+    let text = with("listener", everything) + "proxy_protocol = \"v1\"\n";
     let out = render(&file::parse("x", &text, &NoEnv, &[]).unwrap_or_else(|report| panic!("{report}")));
+    let is_table = |kind| matches!(kind, Kind::Table(_) | Kind::Tables { .. });
     for section in SECTIONS.iter().filter(|section| !section.path.ends_with("endpoints[]")) {
-        for key in section.keys {
-            assert!(
-                out.lines().any(|line| line.starts_with(&format!("{} = ", key.name))),
-                "{} {}",
-                section.path,
-                key.name
-            );
+        let header = section.header.replace("NAME", "app");
+        let (_, below) = out.split_once(&format!("\n{header}\n")).unwrap_or_else(|| panic!("no {header} in\n{out}"));
+        let keys = below.split("\n[").next().unwrap_or_default();
+        for key in section.keys.iter().filter(|key| !is_table(key.kind)) {
+            assert!(keys.lines().any(|line| line.starts_with(&format!("{} = ", key.name))), "{header} {}", key.name);
         }
     }
 }
@@ -99,6 +102,10 @@ fn the_key_table_is_whole() {
                 "{}",
                 key.name
             );
+            assert!(!key.more.contains('\n') && (key.more.is_empty() || key.more.ends_with('.')), "{}", key.name);
+            if let Default::RequiredWithout(other) = key.default {
+                assert!(section.key(other).is_some(), "{}", key.name);
+            }
             if let Kind::Word(words) = key.kind {
                 assert!(words.iter().all(|w| words.iter().any(|other| other.name == w.means)), "{}", key.name);
             }

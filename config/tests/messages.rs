@@ -206,6 +206,27 @@ fn warnings_do_not_fail() {
 }
 
 #[test]
+fn what_has_no_effect_is_a_warning() {
+    let cases = [
+        ("cluster", "queue = { size = 5 }", "nothing will ever wait in the queue"),
+        ("cluster", "queue = { timeout = \"1s\" }", "`timeout` has no effect without `size`"),
+        ("listener", "per_ip = {}", "`per_ip` of the listener `web` limits nothing"),
+        ("listener", "per_ip = { burst = 5 }", "`burst` has no effect without `rate`"),
+        ("listener", "allow = [\"10.0.0.1\", \"10.0.0.1/32\"]", "10.0.0.1/32 is twice in `allow`"),
+        ("listener", "bind = \"unix:/x\"\nallow = [\"10.0.0.1\"]", "`allow` has no effect on unix sockets"),
+        ("performance.forward", "zc_min = \"4MiB\"", "no send is as large as `zc_min` (4MiB)"),
+        ("runtime", "io = \"epoll\"\nforward = \"uring-splice\"", "uring-splice needs io_uring"),
+    ];
+    for (section, line, words) in cases {
+        let loaded = parse(&with(section, line)).unwrap_or_else(|report| panic!("{report}"));
+        let messages: Vec<&str> = loaded.warnings.iter().map(|w| &*w.message).collect();
+        assert!(messages.len() == 1 && messages[0].contains(words), "{line}: {messages:?}");
+    }
+    let limited = "endpoints = [{ address = \"10.0.0.1:80\", max_connections = 9 }]\nqueue = { size = 5 }";
+    assert_eq!(parse(&with("cluster", limited)).expect("a limit").warnings, []);
+}
+
+#[test]
 fn a_flood_is_cut_and_counted() {
     let text: String = (0..1000).map(|i| format!("key{i} = 1\n")).collect();
     let report = parse(&text).expect_err("unknown keys");
@@ -279,7 +300,7 @@ fn variables_fill_strings_and_their_faults_have_places() {
         (listener.idle_timeout.map(|d| d.as_secs()), listener.backlog, listener.socket.nodelay),
         (Some(5), 16, false)
     );
-    assert_eq!(listener.cluster, "app");
+    assert_eq!(listener.cluster.as_deref(), Some("app"));
     let report = parse(&text).expect_err("nothing is set");
     let columns: Vec<(usize, usize)> = report.diagnostics.iter().map(|d| (d.line, d.column)).collect();
     assert_eq!(columns, [(3, 12), (5, 17), (7, 12)], "{report}");

@@ -4,7 +4,7 @@ mod common;
 
 use balance_config::{
     file::variable,
-    keys::{Default, Kind, SECTIONS},
+    keys::{Default, Key, Kind, SECTIONS, Section},
     model::{Cores, LogLevel},
 };
 use common::{parse_with, with};
@@ -87,17 +87,85 @@ fn a_value_that_is_overridden_must_still_be_one() {
     assert!(parse_with(&text, &[], &[("logging.level", "info", "--log-level")]).is_err());
 }
 
+/// The defaults of a section and of the tables in it, each with its way from the section.
+fn defaults(section: &'static Section) -> Vec<(String, &'static str)> {
+    let of_key = |key: &'static Key| match (key.kind, key.default) {
+        (Kind::Table(inner), _) => {
+            defaults(inner).into_iter().map(|(way, value)| (format!("{}.{way}", key.name), value)).collect()
+        }
+        (_, Default::Is(value)) => vec![(key.name.to_owned(), value)],
+        _ => Vec::new(),
+    };
+    section.keys.iter().flat_map(of_key).collect()
+}
+
 #[test]
 fn every_default_of_the_key_table_can_be_given_as_a_variable() {
-    for section in SECTIONS.iter().filter(|section| section.path != "clusters.*.endpoints[]") {
-        for key in section.keys.iter().filter(|key| !matches!(key.kind, Kind::Name)) {
-            let Default::Is(value) = key.default else { continue };
-            let path = section.path.replace("listeners[]", "listeners.web").replace("clusters.*", "clusters.app");
-            let name = variable(&format!("{path}.{}", key.name));
-            let plain = parse_with(&with("cluster", ""), &[], &[]).expect("the file alone");
-            let given =
-                parse_with(&with("cluster", ""), &[(&name, value)], &[]).unwrap_or_else(|report| panic!("{report}"));
-            assert_eq!(given.config, plain.config, "{name}={value}");
+    // The tables are there, so that a default in them changes nothing.
+    let text = with("listener", "per_ip = { rate = 5 }\nproxy_protocol = { trusted = [\"10.0.0.1\"] }\n");
+    let text = text.replace("rate = 5", "max_connections = \"unlimited\"");
+    let plain = parse_with(&text, &[], &[]).expect("the file alone");
+    let mut count = 0;
+    for section in SECTIONS.iter().filter(|section| !section.is_nested()) {
+        let path = section.path.replace("listeners[]", "listeners.web").replace("clusters.*", "clusters.app");
+        for (way, value) in defaults(section) {
+            let (path, mut overridden) = (format!("{path}.{way}"), Vec::new());
+            let name = variable(&path);
+            overridden.push(parse_with(&text, &[(&name, value)], &[]));
+            overridden.push(parse_with(&text, &[], &[(&path, value, "--set")]));
+            for given in overridden {
+                let given = given.unwrap_or_else(|report| panic!("{report}"));
+                assert_eq!(given.config, plain.config, "{name}={value}");
+                assert_ne!(given.provenance.of(&path).to_string(), "default");
+            }
+            count += 1;
         }
     }
+    assert!(count > 50, "{count}");
+}
+
+#[test]
+fn a_variable_for_a_key_of_a_table_makes_the_table() {
+    let vars = [
+        ("BALANCE__LISTENERS__WEB__PER_IP__RATE", "50"),
+        ("BALANCE__LISTENERS__WEB__PROXY_PROTOCOL__TRUSTED", "10.0.0.0/8, ::1"),
+        ("BALANCE__LISTENERS__WEB__DENY", "192.0.2.1"),
+        ("BALANCE__LISTENERS__WEB__MAX_CONNECTIONS", "1000"),
+        ("BALANCE__CLUSTERS__APP__MAX_CONNECTIONS", "unlimited"),
+        ("BALANCE__CLUSTERS__APP__QUEUE__TIMEOUT", "1s"),
+        ("BALANCE__CLUSTERS__APP__ENDPOINTS", "db.internal:5432"),
+        ("BALANCE__DNS__SERVERS", ""),
+    ];
+    let loaded = parse_with(&with("listener", ""), &vars, &[]).unwrap_or_else(|report| panic!("{report}"));
+    let (listener, cluster) = (&loaded.config.listeners[0], &loaded.config.clusters[0]);
+    let rate = listener.per_ip.and_then(|per_ip| per_ip.rate).map(|rate| (rate.per_second, rate.burst));
+    assert_eq!((rate, listener.max_connections), (Some((50, 50)), Some(1000)));
+    assert_eq!(listener.proxy_protocol.as_ref().map(|p| p.trusted.len()), Some(2));
+    assert_eq!((cluster.max_connections, cluster.queue.timeout.as_secs()), (None, 1));
+    assert_eq!(cluster.endpoints[0].address.to_string(), "db.internal:5432");
+    assert_eq!(
+        loaded.provenance.of("listeners.web.per_ip.rate").to_string(),
+        "env BALANCE__LISTENERS__WEB__PER_IP__RATE"
+    );
+    // What the table must have is missed as if it were written.
+    let vars = [("BALANCE__LISTENERS__WEB__PROXY_PROTOCOL__TIMEOUT", "1s")];
+    let report = parse_with(&with("listener", ""), &vars, &[]).expect_err("nobody is trusted").to_string();
+    assert!(report.contains("has no `trusted`"), "{report}");
+}
+
+/// `listeners.web.per_ip.max_connections` could be the limit of `web` for each address, or that of `web.per_ip`.
+#[test]
+fn a_name_with_dots_is_not_taken_for_a_table() {
+    let second = "[[listeners]]\nname = \"web.per_ip\"\nbind = \":81\"\ncluster = \"app\"\n";
+    let text = with("listener", "") + second;
+    let limits = |name: &str| {
+        let loaded = parse_with(&text, &[(name, "7")], &[]).unwrap_or_else(|report| panic!("{report}"));
+        let of_web = loaded.config.listeners[0].per_ip.and_then(|per_ip| per_ip.max_connections);
+        (of_web, loaded.config.listeners[1].max_connections)
+    };
+    assert_eq!(limits("BALANCE__LISTENERS__WEB__PER_IP__MAX_CONNECTIONS"), (Some(7), None));
+    assert_eq!(limits("BALANCE__LISTENERS__WEB_PER_IP__MAX_CONNECTIONS"), (None, Some(7)));
+    let flag = [("listeners.web.per_ip.max_connections", "7", "--set")];
+    let report = parse_with(&text, &[], &flag).expect_err("two keys").to_string();
+    assert!(report.contains("is the path of two keys"), "{report}");
 }

@@ -33,13 +33,16 @@ impl Random {
     }
 }
 
-const SEEDS: [&str; 6] = [
+const SEEDS: [&str; 9] = [
     include_str!("../examples/embedded.toml"),
     include_str!("../examples/tcp.toml"),
     include_str!("../examples/weighted.toml"),
     include_str!("../examples/unix.toml"),
     include_str!("../examples/dual-stack.toml"),
     include_str!("../examples/tuning.toml"),
+    include_str!("../examples/forward.toml"),
+    include_str!("../examples/proxy-protocol.toml"),
+    include_str!("../examples/acl.toml"),
 ];
 
 const PIECES: [&str; 24] = [
@@ -124,7 +127,7 @@ fn check_places(text: &str, report: &Report, what: &str) {
 
 #[test]
 fn mutated_examples() {
-    for seed in 0..3000 {
+    for seed in 0..6000 {
         let mut random = Random(seed);
         let mut text: Vec<char> = random.pick(&SEEDS).chars().collect();
         for _ in 0..=random.below(8) {
@@ -193,4 +196,31 @@ fn ten_thousand_clusters() {
     // Every reference wrong at once: similar names are looked for only as long as somebody reads them.
     let report = parse(&text.replace("cluster = \"c", "cluster = \"cc")).expect_err("no such clusters");
     assert_eq!(report.diagnostics.len() + report.omitted, 10_000);
+}
+
+/// Lists as long as a file can hold, of what is compared with each other.
+#[test]
+fn tens_of_thousands_of_networks_and_names() {
+    const COUNT: usize = 30_000;
+    let listed = |item: &dyn Fn(usize) -> String| (0..COUNT).map(|i| format!("\"{}\",", item(i))).collect::<String>();
+    let networks = listed(&|i| format!("10.{}.{}.{}", i >> 16, (i >> 8) & 255, i & 255));
+    let names = listed(&|i| format!("a.b.c.d.e.f{i}.example"));
+    let protocols: String = (0..32).map(|i| format!("\"p{i}\",")).collect();
+    let text = |deny: &str, second: &str| {
+        format!(
+            "[[listeners]]\nname = \"l\"\nbind = \":80\"\ncluster = \"c\"\nallow = [{networks}]\ndeny = [{deny}]\n\
+             [[listeners.routes]]\ncluster = \"c\"\nmatch = {{ sni = [{names}], alpn = [{protocols}] }}\n\
+             [[listeners.routes]]\ncluster = \"c\"\nmatch = {{ sni = [{second}] }}\n\
+             [clusters.c]\nendpoints = [\"db.internal:1\"]\n"
+        )
+    };
+    let loaded = parse(&text("", &names)).unwrap_or_else(|report| panic!("{report}"));
+    let listener = &loaded.config.listeners[0];
+    assert_eq!((listener.allow.len(), listener.routes[1].when.sni.len()), (COUNT, COUNT));
+    // Every network denied too, and every name of the second route matched by the first.
+    let report = parse(&text(&networks, &names).replace("alpn", "sni2")).expect_err("nothing is left");
+    assert_eq!(report.diagnostics.len() + report.omitted, COUNT + COUNT + 1);
+    let many: String = (0..33).map(|i| format!("\"p{i}\",")).collect();
+    let report = parse(&text("", "").replace(&protocols, &many)).expect_err("33 protocols").to_string();
+    assert!(report.contains("more than 32 protocols"), "{report}");
 }

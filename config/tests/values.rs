@@ -91,6 +91,162 @@ fn admin_logging_and_drain() {
 }
 
 #[test]
+fn forwarding() {
+    check("runtime", "forward = \"send-zc\"", "forward = \"send-zc\"");
+    check("listener", "forward = \"uring-splice\"", "forward = \"uring-splice\"");
+    check("performance.forward", "promote_bytes = 65536", "promote_bytes = \"64KiB\"");
+    check("performance.forward", "promote_after = 1\ndemote_after = 255", "promote_after = 1\ndemote_after = 255");
+    check("performance.forward", "splice_budget = \"64KiB\"", "splice_budget = \"64KiB\"");
+    check("performance.forward", "zc_min = \"1MiB\"", "zc_min = \"1MiB\"");
+    check(
+        "performance.pipes",
+        "size = \"64KiB\"\nsize_max = \"64KiB\"\ntotal_max = \"64KiB\"",
+        "total_max = \"64KiB\"",
+    );
+    refused("runtime", "forward = \"spilce\"", "did you mean \"splice\"?");
+    refused("listener", "forward = true", "one of auto, copy, bundle, splice, uring-splice, send-zc, not a bool");
+    refused("performance.forward", "promote_bytes = 1", "from 4KiB to 64MiB");
+    refused("performance.forward", "promote_after = 0", "from 1 to 255");
+    refused("performance.forward", "zc_min = \"1GiB\"", "from 4KiB to 64MiB");
+    refused("performance.pipes", "size = \"32KiB\"", "from 64KiB to 1GiB");
+    refused("performance.pipes", "size = \"100KiB\"", "the next one is 128KiB");
+    refused("performance.pipes", "size = \"2MiB\"", "`size` (2MiB) is above `size_max` (1MiB)");
+    refused("performance.pipes", "size_max = \"64KiB\"", "`size` (256KiB) is above `size_max` (64KiB)");
+    refused("performance.pipes", "total_max = \"512KiB\"", "`size_max` (1MiB) is above `total_max` (512KiB)");
+    refused("performance.pipe", "size = \"2MiB\"", "did you mean `pipes`?");
+}
+
+#[test]
+fn dns() {
+    let servers = "servers = [\"10.0.0.2\", \"[2001:db8::2]:5353\"]";
+    check("dns", servers, "servers = [\n\"10.0.0.2:53\",\n\"[2001:db8::2]:5353\",\n]");
+    check("dns", "servers = []", "# servers: those of /etc/resolv.conf");
+    check("dns", "ttl_min = \"1m\"\nttl_max = \"1m\"", "ttl_max = \"1m\"");
+    check("dns", "timeout = \"500ms\"", "timeout = \"500ms\"");
+    check("dns", "family = \"v4\"", "family = \"v4\"");
+    refused("dns", "servers = \"10.0.0.2\"", "write [\"10.0.0.2\"]");
+    refused("dns", "servers = [53]", "an item of `servers` is a string, not an integer");
+    refused("dns", "servers = [\"10.0.0.2\", \"10.0.0.2:53\"]", "10.0.0.2:53 is listed twice");
+    refused("dns", &format!("servers = [{}]", "\"10.0.0.2\",".repeat(9)), "too many resolvers");
+    refused("dns", "ttl_max = \"1s\"", "`ttl_max` (1s) is below `ttl_min` (5s)");
+    refused("dns", "ttl_min = \"1h\"", "`ttl_max` (5m) is below `ttl_min` (1h)");
+    refused("dns", "ttl_min = \"0s\"", "from 1s to 1d");
+    refused("dns", "timeout = \"1ms\"", "from 10ms to 1m");
+    refused("dns", "family = \"ipv4\"", "one of any, v4, v6");
+}
+
+#[test]
+fn limits_and_access() {
+    check("listener", "max_connections = 1", "max_connections = 1");
+    refused("listener", "max_connections = 0", "write \"unlimited\" for no limit");
+    refused("listener", "max_connections = -1", "from 1 to 1073741824, or \"unlimited\"");
+    refused("listener", "max_connections = 1.5", "an integer or \"unlimited\", not a number with a fraction");
+    check("listener", "allow = [\"10.0.0.0/8\", \"::1\"]", "allow = [\n\"10.0.0.0/8\",\n\"::1/128\",\n]");
+    check("listener", "deny = [\"192.0.2.0/24\"]", "deny = [\"192.0.2.0/24\"]");
+    check("listener", "allow = []", "# allow: everybody");
+    refused("listener", "allow = [\"10.0.0.1/8\"]", "write \"10.0.0.0/8\" for the network");
+    refused("listener", "allow = \"10.0.0.0/8\"", "write [\"10.0.0.0/8\"]");
+    refused("listener", "allow = [[]]", "an item of `allow` is a string, not a list");
+    refused("listener", "allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.0.0/8\"]", "10.0.0.0/8 is allowed and denied");
+    let all = "max_connections = 9\nrate = 50\nburst = 100\nentries_max = 1000\nv6_prefix = 56";
+    check("listener", &format!("[listeners.per_ip]\n{all}"), all);
+    check("listener", "per_ip = { rate = 50 }", "rate = 50\nburst = 50");
+    check("listener", "per_ip = { max_connections = 1 }", "rate = \"unlimited\"\n# burst: as rate");
+    refused("listener", "per_ip = { rate = 0 }", "write \"unlimited\" for no limit");
+    refused("listener", "per_ip = { rate = 1, burst = 0 }", "from 1 to 1000000");
+    refused("listener", "per_ip = { rate = 1, v6_prefix = 129 }", "from 1 to 128");
+    refused("listener", "per_ip = 5", "`per_ip` is a table, not an integer");
+    refused("listener", "rate = 5", "`rate` belongs to [listeners.per_ip]");
+}
+
+#[test]
+fn proxy_protocol() {
+    let all = "trusted = [\"10.0.0.0/8\"]\nuntrusted = \"plain\"\ntimeout = \"1s\"";
+    check("listener", &format!("[listeners.proxy_protocol]\n{all}"), all);
+    check("listener", "proxy_protocol = { trusted = [\"10.0.0.1\"] }", "untrusted = \"reject\"\ntimeout = \"5s\"");
+    refused("listener", "proxy_protocol = {}", "`proxy_protocol` of the listener `web` has no `trusted`");
+    refused("listener", "proxy_protocol = { trusted = [] }", "`trusted` is empty");
+    refused("listener", "proxy_protocol = true", "write [listeners.proxy_protocol], or proxy_protocol = { … }");
+    refused("listener", "proxy_protocol = \"v2\"", "a table, not `v2`");
+    refused("listener", "proxy_protocol = { trusted = [\"::1\"], timeout = \"0s\" }", "from 1ms to 1m");
+    refused("listener", "proxy_protocol = { trusted = [\"::1\"], untrusted = \"drop\" }", "one of reject, plain");
+}
+
+/// The lines of one route, in the listener whose own cluster is `app`.
+fn route(lines: &str) -> String {
+    format!("[[listeners.routes]]\ncluster = \"app\"\n{lines}")
+}
+
+#[test]
+fn routes() {
+    check(
+        "listener",
+        &route("match = { sni = \"A.example\" }"),
+        "cluster = \"app\"\n\n[listeners.routes.match]\nsni = \"a.example\"",
+    );
+    check("listener", &route("match.alpn = [\"h2\", \"http/1.1\"]"), "alpn = [\n\"h2\",\n\"http/1.1\",\n]");
+    check("listener", &route("match.sni = [\"*.a.example\"]"), "sni = \"*.a.example\"");
+    check("listener", &format!("peek_timeout = \"1s\"\n{}", route("match.alpn = \"h2\"")), "peek_timeout = \"1s\"");
+    refused("listener", &route(""), "a route of the listener `web` has no `match`");
+    refused("listener", &route("match = {}"), "a route that matches everything");
+    refused("listener", &route("match = { snii = \"a.example\" }"), "did you mean `sni`?");
+    refused("listener", &route("match = { sni = [] }"), "`sni` is empty");
+    refused("listener", &route("match = { sni = \"*\" }"), "leave `sni` out");
+    refused("listener", &route("match = { sni = \"a.*\" }"), "whole labels at the start");
+    refused("listener", &route("match = { alpn = \"http2\" }"), "write \"h2\"");
+    refused("listener", &route("match = { alpn = 2 }"), "a protocol such as \"h2\"");
+    refused("listener", &route("match = { sni = \"a.example\" }").replace("app", "aap"), "there is no cluster `aap`");
+    refused(
+        "listener",
+        "[[listeners.routes]]\nmatch = { alpn = \"h2\" }",
+        "a route of the listener `web` has no `cluster`",
+    );
+    refused("listener", "routes = { }", "write [[listeners.routes]] before the keys of each");
+    refused("listener", "peek_bytes_max = 1", "from 1KiB to 64KiB");
+}
+
+#[test]
+fn a_listener_without_a_cluster_needs_a_route() {
+    let without = |text: &str| with("listener", text).replacen("cluster = \"app\"\n", "", 1);
+    let loaded = parse(&without(&route("match.alpn = \"h2\""))).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!((loaded.config.listeners[0].cluster.as_deref(), loaded.warnings.len()), (None, 0));
+    for (text, words) in [("", "has no `cluster`"), ("routes = []", "neither a cluster nor a route")] {
+        let report = parse(&without(text)).expect_err(words).to_string();
+        assert!(report.contains(words), "{report}");
+    }
+}
+
+#[test]
+fn a_route_that_is_never_reached_is_an_error() {
+    let two = |first: &str, second: &str| {
+        let line = format!("{}\n{}", route(&format!("match = {first}")), route(&format!("match = {second}")));
+        parse(&with("listener", &line)).map(|_| ()).map_err(|report| report.to_string())
+    };
+    for (first, second) in [
+        (r#"{ sni = "a.example" }"#, r#"{ sni = "A.example" }"#),
+        (r#"{ sni = "*.example" }"#, r#"{ sni = "a.b.example" }"#),
+        (r#"{ sni = "*.example" }"#, r#"{ sni = "*.b.example", alpn = "h2" }"#),
+        (r#"{ sni = ["x", "a.example"] }"#, r#"{ sni = ["y", "a.example"] }"#),
+        (r#"{ alpn = "h2" }"#, r#"{ sni = "a.example", alpn = "h2" }"#),
+        (r#"{ alpn = ["h2", "http/1.1"] }"#, r#"{ alpn = "h2" }"#),
+    ] {
+        let report = two(first, second).expect_err(second);
+        assert!(report.contains("an earlier route matches all of this"), "{report}");
+        assert_eq!(report.matches("error:").count(), 1, "{report}");
+    }
+    for (first, second) in [
+        (r#"{ sni = "a.example" }"#, r#"{ sni = "*.example" }"#),
+        (r#"{ sni = "*.example" }"#, r#"{ sni = "example" }"#),
+        (r#"{ sni = "*.example" }"#, r#"{ sni = "badexample" }"#),
+        (r#"{ sni = "a.example", alpn = "h2" }"#, r#"{ sni = "a.example" }"#),
+        (r#"{ alpn = "h2" }"#, r#"{ alpn = ["h2", "http/1.1"] }"#),
+        (r#"{ sni = ["a.example", "*.example"] }"#, r#"{ sni = "x" }"#),
+    ] {
+        assert_eq!(two(first, second), Ok(()), "{first} {second}");
+    }
+}
+
+#[test]
 fn listeners() {
     check("listener", "bind = \":80\"", "bind = \"[::]:80\"");
     check("listener", "bind = [\"[::1]:80\", \"unix:/run/x\"]", "bind = [\n\"[::1]:80\",\n\"unix:/run/x\",\n]");
@@ -137,7 +293,27 @@ fn clusters() {
     refused("cluster", "connect_timeout = \"0s\"", "from 1ms to 1h");
     refused("cluster", "connect_attempts = 256", "from 1 to 255");
     refused("cluster", "endpoints = \"10.0.0.1:80\"", "write [\"10.0.0.1:80\"]");
-    refused("cluster", "endpoints = [\"a.example:80\"]", "IP addresses in this version");
+    refused("cluster", "endpoints = [\"a..example:80\"]", "a part between dots is empty");
+    refused("cluster", "endpoints = [\"a.example\"]", "add a port");
+    check("cluster", "endpoints = [\"DB.internal:5432\"]", "endpoints = [\"db.internal:5432\"]");
+    let limited = "endpoints = [{ address = \"db.internal:5432\", max_connections = 9 }]";
+    check("cluster", limited, "{ address = \"db.internal:5432\", max_connections = 9 }");
+    refused("cluster", "endpoints = [\"a.example:80\", \"A.example:80\"]", "listed twice");
+    refused(
+        "cluster",
+        "endpoints = [{ address = \"a.example:80\", max_connections = 0 }]",
+        "\"unlimited\" for no limit",
+    );
+    check("cluster", "max_connections = 1000", "max_connections = 1000");
+    check("cluster", "max_connections = \"unlimited\"", "max_connections = \"unlimited\"");
+    check("cluster", "proxy_protocol = \"v2\"", "proxy_protocol = \"v2\"");
+    check("cluster", "max_connections = 1\nqueue = { size = 5, timeout = \"1s\" }", "size = 5\ntimeout = \"1s\"");
+    check("cluster", "max_connections = 1\n[clusters.app.queue]\nsize = 5", "size = 5\ntimeout = \"5s\"");
+    refused("cluster", "max_connections = \"1\"", "remove the quotes");
+    refused("cluster", "max_connections = \"none\"", "write \"unlimited\"");
+    refused("cluster", "proxy_protocol = \"v3\"", "one of v1, v2, not `v3`");
+    refused("cluster", "queue = 5", "write [clusters.NAME.queue], or queue = { … }");
+    refused("cluster", "queue = { sise = 5 }", "unknown key `sise` in `queue` of [clusters.app]");
     refused("cluster", "endpoints = [\"10.0.0.1:80\", { address = \"10.0.0.1:80\" }]", "listed twice");
     refused("cluster", "endpoints = [{ weight = 2 }]", "an endpoint has no `address`");
     refused("cluster", "endpoints = [{ adress = \"10.0.0.1:80\" }]", "did you mean `address`?");

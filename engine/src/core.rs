@@ -3,9 +3,9 @@
 use crate::{
     buf::{Budget, BufferPool},
     clock::{Clock, Timestamp},
-    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Errno, Op, OpKey, Token, Wait},
+    driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Errno, Op, OpKey, Peer, Token, Wait},
     executor::{Admission, Ending, Executor, Limits, Refused, SAMPLE_EVERY, TaskFuture, TaskId},
-    ops::{Followup, Ops},
+    ops::{Followup, Ops, Reading},
     pipe::{Pipe, PipePool, PipeSizes},
     slab::Key,
     stats::{EngineStats, LoopStats},
@@ -56,7 +56,7 @@ const SHRINK_EVERY: Duration = Duration::from_secs(1);
 /// What the pipes of a shard may hold that was not told otherwise.
 const PIPES_MAX: u64 = 256 << 20;
 /// Tasks that must have ended before the heap is trimmed again: it walks all of the free memory.
-const TRIM_AFTER: u64 = 4096;
+const TRIM_AFTER: u64 = 1000;
 
 impl Handle {
     pub fn new(driver: Box<dyn Driver>, pool: BufferPool, limits: Limits, idle_max: Duration) -> Self {
@@ -190,6 +190,13 @@ impl Handle {
         key
     }
 
+    /// Submit an operation of several completions.
+    pub(crate) fn submit_series(&self, op: Op) -> Key {
+        let key = self.0.ops.borrow_mut().series();
+        self.submit_as(key, op);
+        key
+    }
+
     /// Submit an operation that nobody waits for.
     pub(crate) fn submit_orphan(&self, op: Op) {
         let key = self.0.ops.borrow_mut().orphan();
@@ -220,7 +227,7 @@ impl Handle {
     pub(crate) fn follow(&self, followup: Followup) {
         match followup {
             Followup::Nothing => {}
-            Followup::Rearm(key, desc) => self.submit_as(key, Op::Recv { desc }),
+            Followup::Rearm(key, Reading { desc, bulk }) => self.submit_as(key, Op::Recv { desc, bulk }),
             Followup::CloseStray(desc) => self.close(desc, CloseHow::Reset),
             Followup::Cancel(token) => self.cancel(token),
             Followup::Starve(key) => {
@@ -244,6 +251,10 @@ impl Handle {
 
     pub(crate) fn splice_out(&self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
         self.0.driver.borrow_mut().splice_out(pipe, to, max)
+    }
+
+    pub(crate) fn local_addr(&self, desc: Desc) -> Result<Peer, Errno> {
+        self.0.driver.borrow().local_addr(desc)
     }
 
     pub(crate) fn watch_wake(&self, fd: std::os::fd::RawFd) {
@@ -328,9 +339,9 @@ impl Core {
         }
         while buffers > 0 {
             let Some(key) = self.starved.borrow_mut().pop_front() else { break };
-            let desc = self.ops.borrow_mut().unstarve(key);
-            if let Some(desc) = desc {
-                Handle(Rc::clone(self)).submit_as(key, Op::Recv { desc });
+            let reading = self.ops.borrow_mut().unstarve(key);
+            if let Some(Reading { desc, bulk }) = reading {
+                Handle(Rc::clone(self)).submit_as(key, Op::Recv { desc, bulk });
                 buffers -= 1;
             }
         }

@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A mailbox for at most `capacity` messages.
@@ -28,18 +28,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// When the process or the system is out of descriptors for the eventfd.
 pub fn channel<T>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
     let queue = Mutex::new(Queue { messages: VecDeque::new(), open: true });
-    let shared = Arc::new(Shared { queue, capacity, event: File::from(eventfd()?) });
+    let shared = Arc::new(Shared { queue, capacity, event: File::from(crate::os::eventfd()?) });
     Ok((Sender(Arc::clone(&shared)), Receiver { shared, spare: VecDeque::new() }))
-}
-
-fn eventfd() -> io::Result<OwnedFd> {
-    // SAFETY: the call takes no memory from us.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made `fd` for us, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 struct Queue<T> {

@@ -1,4 +1,23 @@
-//! Limits of the process.
+//! Limits of the process, and what it asks of the system that is no socket.
+
+use std::{
+    io,
+    os::fd::{FromRawFd, OwnedFd},
+};
+
+/// A counter that a ring can wait for.
+///
+/// # Errors
+/// When the process or the system is out of descriptors.
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: the call takes no memory from us.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made `fd` for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
 
 /// How many descriptors this process may have open.
 pub fn nofile_limit() -> u64 {

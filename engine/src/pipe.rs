@@ -52,6 +52,7 @@ const IDLE_MAX: usize = 32;
 const KERNEL_SIZE: u32 = 64 << 10;
 
 /// An empty or filled pipe. Dropping it discards what is in it.
+#[derive(Debug)]
 pub struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
@@ -110,6 +111,11 @@ impl PipePool {
     pub fn discard(&self, pipe: Pipe) {
         self.count(|s| s.in_use -= 1);
         drop(pipe);
+    }
+
+    /// A pipe is with the driver and will not come back: its borrower is gone.
+    pub fn forget(&self) {
+        self.count(|s| s.in_use -= 1);
     }
 
     /// It was filled to the brim: make it larger if that is allowed. Bytes in it stay.
@@ -180,7 +186,8 @@ fn set_size(pipe: &OwnedFd, wanted: u32) -> u32 {
     if got > 0 { got.unsigned_abs() } else { KERNEL_SIZE }
 }
 
-const FLAGS: u32 = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
+/// Move pages where that can be done; never wait for the pipe.
+pub(crate) const FLAGS: u32 = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
 
 /// splice(2) between a socket and a pipe, without blocking. The socket must be O_NONBLOCK: from a socket, splice heeds
 /// the file's flag and not its own.

@@ -12,17 +12,23 @@
 
 mod admin;
 mod balance;
+mod cidr;
 pub mod cli;
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
+mod client_hello;
 pub mod command;
 mod control;
 mod demo;
 mod exit;
-mod l4;
+mod guard;
+pub mod l4;
 pub mod link;
 mod listen;
 mod logging;
 mod placement;
 mod process;
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
+mod proxy_protocol;
 pub mod report;
 mod shard;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use balance_config::model::{BufferPool, IoChoice, ShardLimits};
-use balance_engine::buf::Budget;
+use balance_engine::{buf::Budget, pipe::PipeSizes};
 use std::{fmt, io, sync::Arc};
 
 /// What a shard is started with. Nothing here changes while it runs; everything that may is in the snapshot.
@@ -19,6 +19,9 @@ pub struct ShardSpec {
     pub buffers: BufferPool,
     /// One for all shards: what their buffers together may take.
     pub budget: Arc<Budget>,
+    pub pipes: PipeSizes,
+    /// What the pipes of all shards together may hold.
+    pub pipe_budget: Arc<Budget>,
 }
 
 /// A running shard. Dropping the link does not end it; [`Command::Stop`] does.

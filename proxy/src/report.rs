@@ -53,19 +53,30 @@ pub struct EndpointReport {
 /// A way to move the bytes of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RungKind {
+    /// Receive, send the same buffer.
     #[default]
     Copy,
+    /// Bulk receives, gathered into vectored sends.
+    Bundle,
+    /// splice(2) from the shard's thread.
     Splice,
+    /// IORING_OP_SPLICE.
+    UringSplice,
+    /// Vectored sends without a copy.
+    SendZc,
 }
 
 impl RungKind {
-    pub const ALL: [Self; 2] = [Self::Copy, Self::Splice];
+    pub const ALL: [Self; 5] = [Self::Copy, Self::Bundle, Self::Splice, Self::UringSplice, Self::SendZc];
 
     /// The word for the configuration, metrics and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Copy => "copy",
+            Self::Bundle => "bundle",
             Self::Splice => "splice",
+            Self::UringSplice => "uring-splice",
+            Self::SendZc => "send-zc",
         }
     }
 }
@@ -78,6 +89,12 @@ pub struct RungReport {
     pub entered: u64,
     /// Changes to it that could not be made, for want of descriptors or pipes.
     pub refused: u64,
+    /// Zero-copy sends that were that, by the kernel's notification …
+    pub zero_copied: u64,
+    /// … and that were not.
+    pub copied: u64,
+    /// Directions that gave zero copy up, because it was none.
+    pub switched_off: u64,
 }
 
 /// Why a connection ended: who, in which phase. One code for the log, the metric and the table.
@@ -97,6 +114,14 @@ pub enum Reason {
     NoEndpoint,
     /// The client left before an endpoint was connected.
     DownstreamGone,
+    /// The client's address is denied, or not among those allowed.
+    Denied,
+    /// It did not come from a proxy that is trusted to send a PROXY header.
+    Untrusted,
+    /// No PROXY header where one must be, or a wrong one.
+    BadPreface,
+    /// The PROXY header did not come in time.
+    PrefaceTimeout,
     /// Drain deadline, or a second signal.
     Drained,
     /// The task panicked; a bug of ours.
@@ -106,7 +131,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Finished,
         Self::DownstreamReset,
         Self::UpstreamReset,
@@ -116,6 +141,10 @@ impl Reason {
         Self::ConnectTimeout,
         Self::NoEndpoint,
         Self::DownstreamGone,
+        Self::Denied,
+        Self::Untrusted,
+        Self::BadPreface,
+        Self::PrefaceTimeout,
         Self::Drained,
         Self::Panicked,
         Self::Error,
@@ -133,6 +162,10 @@ impl Reason {
             Self::ConnectTimeout => "connect_timeout",
             Self::NoEndpoint => "no_endpoint",
             Self::DownstreamGone => "downstream_gone",
+            Self::Denied => "denied",
+            Self::Untrusted => "untrusted",
+            Self::BadPreface => "bad_preface",
+            Self::PrefaceTimeout => "preface_timeout",
             Self::Drained => "drained",
             Self::Panicked => "panicked",
             Self::Error => "error",

@@ -22,6 +22,7 @@ use balance_engine::{
     executor::{Admission, Limits},
     mailbox::{self, Receiver, Sender},
     net::Listener,
+    pipe::PipePool,
     shard::Inbox,
 };
 use std::{
@@ -123,7 +124,8 @@ fn build(spec: &ShardSpec) -> Result<Rc<State>, StartError> {
         queue_size: spec.limits.queue_size as usize,
         ..Limits::default()
     };
-    let handle = Handle::new(driver, pool, limits, spec.limits.max_idle_time);
+    let pipes = PipePool::new(spec.pipes, Arc::clone(&spec.pipe_budget));
+    let handle = Handle::with_pipes(driver, pool, pipes, limits, spec.limits.max_idle_time);
     let seed = clock.now().as_nanos() ^ u64::from(spec.shard) << 56;
     Ok(State::new(handle, spec.shard, spec.core.unwrap_or_default(), seed))
 }

@@ -6,9 +6,10 @@
 
 mod compile;
 
-pub(crate) use compile::{BindPlan, Ids, bind_plans, compile};
+pub(crate) use compile::{BindPlan, Ids, bind_plans, compile, supported};
 
-use balance_config::model::{Address, Policy, SocketOptions};
+use crate::{guard::Guard, l4::LadderSettings};
+use balance_config::model::{Address, Policy, ProxyProtocolVersion, SocketOptions};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Listener {
     pub cluster: Arc<Cluster>,
     pub idle_timeout: Option<Duration>,
     pub half_close_timeout: Option<Duration>,
+    pub ladder: LadderSettings,
+    pub(crate) guard: Arc<Guard>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +55,8 @@ pub struct Cluster {
     pub connect_attempts: u8,
     pub fail_timeout: Duration,
     pub socket: SocketOptions,
+    /// The PROXY header that endpoints get.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 #[derive(Debug)]

@@ -5,12 +5,13 @@
 
 use crate::{
     balance::Balancer,
+    guard::{Guard, Welcome},
     l4::{LadderSettings, Tally},
     report::{EndpointReport, ListenerReport, Reason, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
 };
-use balance_config::model::Address;
+use balance_config::model::{Address, ProxyProtocolVersion};
 use balance_engine::{
     Handle,
     clock::Timestamp,
@@ -22,6 +23,7 @@ use balance_engine::{
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -54,6 +56,7 @@ pub(crate) struct ListenerState {
     pub(crate) bytes_down: Cell<u64>,
     pub(crate) settings: Cell<Timeouts>,
     ladder: RefCell<Rc<LadderSettings>>,
+    guard: RefCell<Arc<Guard>>,
     cluster: RefCell<Rc<ClusterState>>,
 }
 
@@ -108,6 +111,16 @@ impl ListenerState {
         self.ladder.replace(Rc::new(settings));
     }
 
+    /// What to do with a connection, by its peer's address.
+    pub(crate) fn welcome(&self, peer: Option<IpAddr>) -> Welcome {
+        self.guard.borrow().welcome(peer)
+    }
+
+    /// What to do with a client, by the address that a PROXY header told.
+    pub(crate) fn welcome_client(&self, client: IpAddr) -> Welcome {
+        self.guard.borrow().client(Some(client))
+    }
+
     pub(crate) fn cluster_name(&self) -> Arc<str> {
         Arc::clone(&self.cluster.borrow().name)
     }
@@ -122,6 +135,7 @@ pub(crate) struct ClusterState {
     pub(crate) connect_attempts: u8,
     pub(crate) fail_timeout: Duration,
     pub(crate) options: StreamOptions,
+    pub(crate) proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 /// An endpoint's counters and its standing with this shard.
@@ -249,7 +263,10 @@ impl State {
         let cluster = clusters.get(&listener.cluster.name).cloned();
         let cluster = cluster.unwrap_or_else(|| Rc::new(ClusterState::new(&listener.cluster, Vec::new())));
         let settings = Timeouts::new(listener.idle_timeout, listener.half_close_timeout);
+        let ladder = Rc::new(listener.ladder);
         if let Some(known) = self.listeners.borrow().get(&listener.name) {
+            known.ladder.replace(ladder);
+            known.guard.replace(Arc::clone(&listener.guard));
             known.settings.set(settings);
             known.cluster.replace(cluster);
             return Rc::clone(known);
@@ -261,7 +278,8 @@ impl State {
             bytes_up: Cell::new(0),
             bytes_down: Cell::new(0),
             settings: Cell::new(settings),
-            ladder: RefCell::new(Rc::new(LadderSettings::default())),
+            ladder: RefCell::new(ladder),
+            guard: RefCell::new(Arc::clone(&listener.guard)),
             cluster: RefCell::new(cluster),
         })
     }
@@ -304,6 +322,7 @@ impl ClusterState {
             connect_timeout: cluster.connect_timeout,
             connect_attempts: cluster.connect_attempts,
             fail_timeout: cluster.fail_timeout,
+            proxy_protocol: cluster.proxy_protocol,
             options: StreamOptions { nodelay: cluster.socket.nodelay, keepalive: cluster.socket.keepalive },
         }
     }

@@ -2,16 +2,19 @@
 //!
 //! Every accessor returns `None` for a value that is wrong; that has been reported, and then there is no configuration.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
     document::{Document, Named},
     section::Read,
+    source::Place,
     value::Value,
 };
 use crate::model::{
-    Address, Admin, BufferPool, Cluster, Config, Cores, Drain, Endpoint, IoChoice, Listener, LogFormat, LogLevel,
-    Logging, Performance, Policy, Protocol, Runtime, ShardLimits, SocketOptions,
+    Address, Admin, BufferPool, Cluster, Config, ConnectionRate, Cores, Dns, DnsFamily, Drain, Endpoint, Forward,
+    ForwardTuning, IoChoice, Listener, LogFormat, LogLevel, Logging, Network, Peek, PerIp, Performance, Pipes, Policy,
+    Protocol, ProxyProtocolIn, ProxyProtocolVersion, Queue, Route, RouteMatch, Runtime, ShardLimits, SniPattern,
+    SocketOptions, Untrusted,
 };
 
 impl Read {
@@ -44,13 +47,53 @@ impl Read {
         if let Value::Cores(cores) = &self.slot(name)?.value { Some(cores.clone()) } else { None }
     }
 
-    /// Each with the place where it stands.
-    pub(crate) fn addresses(&self, name: &str) -> Option<&[(Address, super::source::Place)]> {
+    /// The inner `None` is "unlimited".
+    pub(crate) fn limit(&self, name: &str) -> Option<Option<u32>> {
+        let Value::Limit(limit) = self.slot(name)?.value else { return None };
+        limit.map_or(Some(None), |limit| u32::try_from(limit).ok().map(Some))
+    }
+
+    // Each of a list with the place where it stands.
+
+    pub(crate) fn addresses(&self, name: &str) -> Option<&[(Address, Place)]> {
         if let Value::Addresses(addresses) = &self.slot(name)?.value { Some(addresses) } else { None }
     }
 
-    pub(crate) fn endpoints(&self, name: &str) -> Option<&[(Endpoint, super::source::Place)]> {
+    pub(crate) fn endpoints(&self, name: &str) -> Option<&[(Endpoint, Place)]> {
         if let Value::Endpoints(endpoints) = &self.slot(name)?.value { Some(endpoints) } else { None }
+    }
+
+    pub(crate) fn networks(&self, name: &str) -> Option<&[(Network, Place)]> {
+        if let Value::Networks(networks) = &self.slot(name)?.value { Some(networks) } else { None }
+    }
+
+    pub(crate) fn servers(&self, name: &str) -> Option<&[(SocketAddr, Place)]> {
+        if let Value::Servers(servers) = &self.slot(name)?.value { Some(servers) } else { None }
+    }
+
+    pub(crate) fn patterns(&self, name: &str) -> Option<&[(SniPattern, Place)]> {
+        if let Value::Patterns(patterns) = &self.slot(name)?.value { Some(patterns) } else { None }
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> Option<&[(String, Place)]> {
+        if let Value::Texts(texts) = &self.slot(name)?.value { Some(texts) } else { None }
+    }
+
+    pub(crate) fn table(&self, name: &str) -> Option<&Self> {
+        if let Value::Table(read) = &self.slot(name)?.value { Some(read) } else { None }
+    }
+
+    /// Empty when there are none.
+    pub(crate) fn tables(&self, name: &str) -> &[Self] {
+        match self.slot(name).map(|slot| &slot.value) {
+            Some(Value::Tables(all)) => all,
+            _ => &[],
+        }
+    }
+
+    /// The table `name` if it is there, as `build` makes it. The outer `None` is a table that is wrong.
+    fn optional<T>(&self, name: &str, build: impl Fn(&Self) -> Option<T>) -> Option<Option<T>> {
+        self.table(name).map_or(Some(None), |table| build(table).map(Some))
     }
 
     fn socket(&self) -> Option<SocketOptions> {
@@ -61,13 +104,23 @@ impl Read {
 pub(crate) fn config(document: &Document) -> Option<Config> {
     Some(Config {
         runtime: runtime(&document.runtime)?,
-        performance: Performance { shard: shard(&document.shard)?, buffer_pool: buffer_pool(&document.buffer_pool)? },
+        performance: Performance {
+            shard: shard(&document.shard)?,
+            buffer_pool: buffer_pool(&document.buffer_pool)?,
+            forward: forward_tuning(&document.forward)?,
+            pipes: pipes(&document.pipes)?,
+        },
         admin: Admin { listen: document.admin.addresses("listen").and_then(|one| one.first()).map(|(a, _)| a.clone()) },
         logging: logging(&document.logging)?,
         drain: Drain { min: document.drain.duration("min")?, deadline: document.drain.duration("deadline")? },
+        dns: dns(&document.dns)?,
         listeners: document.listeners.iter().map(listener).collect::<Option<_>>()?,
         clusters: document.clusters.iter().map(cluster).collect::<Option<_>>()?,
     })
+}
+
+fn values<T: Clone>(placed: Option<&[(T, Place)]>) -> Vec<T> {
+    placed.into_iter().flatten().map(|(value, _)| value.clone()).collect()
 }
 
 fn runtime(read: &Read) -> Option<Runtime> {
@@ -81,6 +134,19 @@ fn runtime(read: &Read) -> Option<Runtime> {
             _ => return None,
         },
         require_io_uring: read.bool("require_io_uring")?,
+        forward: forward(read.word("forward")?)?,
+    })
+}
+
+fn forward(word: &str) -> Option<Forward> {
+    Some(match word {
+        "auto" => Forward::Auto,
+        "copy" => Forward::Copy,
+        "bundle" => Forward::Bundle,
+        "splice" => Forward::Splice,
+        "uring-splice" => Forward::UringSplice,
+        "send-zc" => Forward::SendZc,
+        _ => return None,
     })
 }
 
@@ -100,6 +166,39 @@ fn buffer_pool(read: &Read) -> Option<BufferPool> {
         huge_size: read.integer("huge_size")?,
         ring_buffers: read.integer("ring_buffers")?,
         memory_max: read.integer("memory_max")?,
+    })
+}
+
+fn forward_tuning(read: &Read) -> Option<ForwardTuning> {
+    Some(ForwardTuning {
+        promote_bytes: read.integer("promote_bytes")?,
+        promote_after: read.integer("promote_after")?,
+        demote_after: read.integer("demote_after")?,
+        splice_budget: read.integer("splice_budget")?,
+        zc_min: read.integer("zc_min")?,
+    })
+}
+
+fn pipes(read: &Read) -> Option<Pipes> {
+    Some(Pipes {
+        size: read.integer("size")?,
+        size_max: read.integer("size_max")?,
+        total_max: read.integer("total_max")?,
+    })
+}
+
+fn dns(read: &Read) -> Option<Dns> {
+    Some(Dns {
+        servers: values(read.servers("servers")),
+        ttl_min: read.duration("ttl_min")?,
+        ttl_max: read.duration("ttl_max")?,
+        timeout: read.duration("timeout")?,
+        family: match read.word("family")? {
+            "any" => DnsFamily::Any,
+            "v4" => DnsFamily::V4,
+            "v6" => DnsFamily::V6,
+            _ => return None,
+        },
     })
 }
 
@@ -124,17 +223,57 @@ fn logging(read: &Read) -> Option<Logging> {
 fn listener(read: &Read) -> Option<Listener> {
     Some(Listener {
         name: read.text("name")?.to_owned(),
-        bind: read.addresses("bind")?.iter().map(|(address, _)| address.clone()).collect(),
+        bind: values(Some(read.addresses("bind")?)),
         protocol: match read.word("protocol")? {
             "tcp" => Protocol::Tcp,
             _ => return None,
         },
-        cluster: read.text("cluster")?.to_owned(),
+        // Absent only where routes make up for it, which is checked.
+        cluster: read.text("cluster").map(str::to_owned),
+        forward: read.word("forward").and_then(forward),
+        max_connections: read.limit("max_connections")?,
+        allow: values(read.networks("allow")),
+        deny: values(read.networks("deny")),
+        proxy_protocol: read.optional("proxy_protocol", proxy_protocol)?,
+        per_ip: read.optional("per_ip", per_ip)?,
+        routes: read.tables("routes").iter().map(route).collect::<Option<_>>()?,
+        peek: Peek { timeout: read.duration("peek_timeout")?, bytes_max: read.integer("peek_bytes_max")? },
         idle_timeout: read.timeout("idle_timeout")?,
         half_close_timeout: read.timeout("half_close_timeout")?,
         ipv6_only: read.bool("ipv6_only")?,
         backlog: read.integer("backlog")?,
         socket: read.socket()?,
+    })
+}
+
+fn proxy_protocol(read: &Read) -> Option<ProxyProtocolIn> {
+    Some(ProxyProtocolIn {
+        trusted: values(Some(read.networks("trusted")?)),
+        untrusted: match read.word("untrusted")? {
+            "reject" => Untrusted::Reject,
+            "plain" => Untrusted::Plain,
+            _ => return None,
+        },
+        timeout: read.duration("timeout")?,
+    })
+}
+
+fn per_ip(read: &Read) -> Option<PerIp> {
+    let rate = read.limit("rate")?;
+    let burst = |rate| read.integer("burst").unwrap_or(rate);
+    Some(PerIp {
+        max_connections: read.limit("max_connections")?,
+        rate: rate.map(|per_second| ConnectionRate { per_second, burst: burst(per_second) }),
+        entries_max: read.integer("entries_max")?,
+        v6_prefix: read.integer("v6_prefix")?,
+    })
+}
+
+fn route(read: &Read) -> Option<Route> {
+    let when = read.table("match")?;
+    Some(Route {
+        when: RouteMatch { sni: values(when.patterns("sni")), alpn: values(when.texts("alpn")) },
+        cluster: read.text("cluster")?.to_owned(),
     })
 }
 
@@ -148,10 +287,25 @@ fn cluster(Named { name, read, .. }: &Named) -> Option<Cluster> {
             "random-two" => Policy::RandomTwo,
             _ => return None,
         },
-        endpoints: read.endpoints("endpoints")?.iter().map(|(endpoint, _)| endpoint.clone()).collect(),
+        endpoints: values(Some(read.endpoints("endpoints")?)),
         connect_timeout: read.duration("connect_timeout")?,
         connect_attempts: read.integer("connect_attempts")?,
         fail_timeout: read.duration("fail_timeout")?,
+        max_connections: read.limit("max_connections")?,
+        queue: queue(read.table("queue")?)?,
+        proxy_protocol: read.word("proxy_protocol").and_then(proxy_version),
         socket: read.socket()?,
     })
+}
+
+fn queue(read: &Read) -> Option<Queue> {
+    Some(Queue { size: read.integer("size")?, timeout: read.duration("timeout")? })
+}
+
+fn proxy_version(word: &str) -> Option<ProxyProtocolVersion> {
+    match word {
+        "v1" => Some(ProxyProtocolVersion::V1),
+        "v2" => Some(ProxyProtocolVersion::V2),
+        _ => None,
+    }
 }

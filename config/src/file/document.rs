@@ -1,7 +1,5 @@
 //! The sections of a whole file, read one by one.
 
-use std::collections::BTreeMap;
-
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -9,15 +7,15 @@ use toml::{
 
 use super::{
     interpolate,
-    overrides::{Given, Names},
-    section::{Read, Written, header},
+    overrides::{Names, Path},
+    section::{Around, Read, Written},
     source::Place,
     value::{Values, check_name},
 };
 use crate::{
     diagnostic::quoted,
     keys::{self, Section},
-    provenance::{Origin, Provenance},
+    provenance::Origin,
 };
 
 /// Everything that was read, before it is checked as a whole.
@@ -25,9 +23,12 @@ pub(crate) struct Document {
     pub(crate) runtime: Read,
     pub(crate) shard: Read,
     pub(crate) buffer_pool: Read,
+    pub(crate) forward: Read,
+    pub(crate) pipes: Read,
     pub(crate) admin: Read,
     pub(crate) logging: Read,
     pub(crate) drain: Read,
+    pub(crate) dns: Read,
     pub(crate) listeners: Vec<Read>,
     pub(crate) clusters: Vec<Named>,
 }
@@ -52,15 +53,14 @@ pub(crate) fn names(root: &DeTable<'_>, values: &Values<'_>) -> Names {
     }
 }
 
-const TOP: [&str; 7] = ["runtime", "performance", "admin", "logging", "drain", "listeners", "clusters"];
-const PERFORMANCE: [&str; 2] = ["shard", "buffer_pool"];
+const TOP: [&str; 8] = ["runtime", "performance", "admin", "logging", "drain", "dns", "listeners", "clusters"];
+const PERFORMANCE: [&str; 4] = ["shard", "buffer_pool", "forward", "pipes"];
 
 /// Reads a root table in the order of the reference.
 pub(crate) struct Reader<'v, 'f, 't> {
     pub(crate) values: &'v mut Values<'f>,
     pub(crate) root: &'t DeTable<'t>,
-    pub(crate) given: &'v BTreeMap<String, Given>,
-    pub(crate) provenance: &'v mut Provenance,
+    pub(crate) around: Around<'v>,
 }
 
 impl<'t> Reader<'_, '_, 't> {
@@ -82,9 +82,12 @@ impl<'t> Reader<'_, '_, 't> {
             runtime: self.single(Some(self.root), &keys::RUNTIME),
             shard: self.single(performance, &keys::SHARD),
             buffer_pool: self.single(performance, &keys::BUFFER_POOL),
+            forward: self.single(performance, &keys::FORWARD),
+            pipes: self.single(performance, &keys::PIPES),
             admin: self.single(Some(self.root), &keys::ADMIN),
             logging: self.single(Some(self.root), &keys::LOGGING),
             drain: self.single(Some(self.root), &keys::DRAIN),
+            dns: self.single(Some(self.root), &keys::DNS),
             listeners: self.listeners(),
             clusters: self.clusters(),
         }
@@ -93,13 +96,13 @@ impl<'t> Reader<'_, '_, 't> {
     /// A section that exists once, whether it is written or not.
     fn single(&mut self, parent: Option<&'t DeTable<'t>>, section: &'static Section) -> Read {
         let name = section.path.rsplit('.').next().unwrap_or(section.path);
-        let found = parent.and_then(|parent| self.table(parent, name, &header(section.path)));
+        let found = parent.and_then(|parent| self.table(parent, name, section.header));
         if let Some((table, _)) = found {
-            self.values.unknown_keys(section, table, &header(section.path));
+            self.values.unknown_keys(section, table, section.header);
         }
         let (table, place) = found.map_or((None, Place::WHOLE_FILE), |(table, place)| (Some(table), place));
-        let title = header(section.path);
-        self.read(Written { section, path: section.path.to_owned(), table, place, title })
+        let title = section.header.to_owned();
+        self.read(Written { section, path: Path::of(section.path.to_owned()), table, place, title })
     }
 
     fn listeners(&mut self) -> Vec<Read> {
@@ -123,7 +126,8 @@ impl<'t> Reader<'_, '_, 't> {
                 .as_ref()
                 .map_or_else(|| "this listener".to_owned(), |name| format!("the listener {}", quoted(name)));
             self.values.unknown_keys(&keys::LISTENERS, table, &title);
-            let path = format!("listeners.{}", name.map_or_else(|| index.to_string(), |name| name.into_owned()));
+            let name = name.map_or_else(|| index.to_string(), |name| name.into_owned());
+            let path = Path::of(format!("listeners.{name}"));
             all.push(self.read(Written { section: &keys::LISTENERS, path, table: Some(table), place, title }));
         }
         all
@@ -148,7 +152,7 @@ impl<'t> Reader<'_, '_, 't> {
                 self.values.findings.fault(&place, None, fault);
                 continue;
             }
-            let (path, title) = (format!("clusters.{name}"), format!("[clusters.{name}]"));
+            let (path, title) = (Path::of(format!("clusters.{name}")), format!("[clusters.{name}]"));
             self.values.unknown_keys(&keys::CLUSTERS, table, &title);
             let written = Written { section: &keys::CLUSTERS, path, table: Some(table), place: place.clone(), title };
             all.push(Named { name, place, read: self.read(written) });
@@ -175,8 +179,8 @@ impl<'t> Reader<'_, '_, 't> {
         if written.table.is_some() && written.place != Place::WHOLE_FILE {
             let start = written.place.range.as_ref().map_or(0, |range| range.start);
             let line = self.values.findings.sources[0].line(start);
-            self.provenance.set(written.path.clone(), Origin::File(line));
+            self.around.provenance.set(written.path.to_string(), Origin::File(line));
         }
-        self.values.section(written, self.given, self.provenance)
+        self.values.section(written, &mut self.around)
     }
 }

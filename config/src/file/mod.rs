@@ -5,6 +5,7 @@ mod check;
 mod document;
 mod findings;
 mod interpolate;
+mod lists;
 mod overrides;
 mod places;
 mod section;
@@ -25,6 +26,7 @@ pub use self::overrides::variable;
 use self::{
     document::{Document, Reader},
     findings::Findings,
+    section::Around,
     source::{Place, Source},
     value::Values,
 };
@@ -108,7 +110,7 @@ fn read(
     let mut values = Values { findings, env };
     let names = document::names(root, &values);
     let given = overrides::resolve(&names, env, overrides, values.findings);
-    Reader { values: &mut values, root, given: &given, provenance }.document()
+    Reader { values: &mut values, root, around: Around { given: &given, provenance } }.document()
 }
 
 fn not_utf8(name: &str, bytes: &[u8], valid_up_to: usize) -> Report {

@@ -4,22 +4,19 @@ use toml::de::DeTable;
 
 use super::{
     source::Place,
-    value::{Input, Raw, Text, Value, Values},
+    value::{Input, Raw, Value, Values},
 };
 use crate::{
     address,
-    diagnostic::Fault,
     keys::{Default, Key, Section},
-    model::{Address, Endpoint},
+    model::{Address, Endpoint, EndpointAddress},
 };
-
-type Parse = fn(&str) -> Result<Address, Fault>;
 
 impl Values<'_> {
     /// A single address to listen on.
     pub(crate) fn bind(&mut self, key: &Key, input: &Input<'_>) -> Option<(Address, Place)> {
         match &input.raw {
-            Raw::Text(text) => self.address(input, text, address::parse_bind),
+            Raw::Text(text) => self.item(input, text, address::parse_bind),
             Raw::Integer(n) => {
                 self.unexpected(key, input, "an address", Some(format!("write \":{n}\" for port {n} on every address")))
             }
@@ -51,16 +48,16 @@ impl Values<'_> {
         Some(Value::Addresses(all))
     }
 
-    pub(crate) fn endpoint_address(&mut self, key: &Key, input: &Input<'_>) -> Option<(Address, Place)> {
+    pub(crate) fn endpoint_address(&mut self, key: &Key, input: &Input<'_>) -> Option<EndpointAddress> {
         let text = self.expect_text(key, input)?;
-        self.address(input, text, address::parse_endpoint)
+        self.checked(input, text, address::parse_endpoint(&text.text))
     }
 
     pub(crate) fn endpoints(&mut self, key: &Key, section: &'static Section, input: &Input<'_>) -> Option<Value> {
         match &input.raw {
             Raw::Text(text) if text.is_loose => {
                 let all = self.split(input, text, address::parse_endpoint)?;
-                Some(Value::Endpoints(all.into_iter().map(|(address, place)| (unweighted(address), place)).collect()))
+                Some(Value::Endpoints(all.into_iter().map(|(address, place)| (plain(address), place)).collect()))
             }
             Raw::Text(text) => {
                 let help = format!("write [\"{}\"]", text.text);
@@ -80,9 +77,7 @@ impl Values<'_> {
 
     fn endpoint(&mut self, section: &'static Section, input: &Input<'_>) -> Option<Endpoint> {
         match &input.raw {
-            Raw::Text(text) => {
-                self.address(input, text, address::parse_endpoint).map(|(address, _)| unweighted(address))
-            }
+            Raw::Text(text) => self.checked(input, text, address::parse_endpoint(&text.text)).map(plain),
             Raw::Table(table) => self.endpoint_table(section, input, table),
             other => {
                 let message = format!("an endpoint is an address or a table, not {}", other.kind());
@@ -100,8 +95,8 @@ impl Values<'_> {
         table: &DeTable<'_>,
     ) -> Option<Endpoint> {
         self.unknown_keys(section, table, "an endpoint");
-        let mut address = None;
-        let mut weight = Some(1);
+        let (mut address, mut is_whole) = (None, true);
+        let (mut weight, mut max_connections) = (1, None);
         for key in section.keys {
             let Some(value) = table.get(key.name) else {
                 if matches!(key.default, Default::Required) {
@@ -109,44 +104,17 @@ impl Values<'_> {
                 }
                 continue;
             };
-            let read = self.input(value).and_then(|input| self.read(key, &input));
-            match (key.name, read) {
-                ("address", Some(Value::Addresses(mut one))) => address = one.pop().map(|(address, _)| address),
-                ("weight", Some(Value::Integer(n))) => weight = u16::try_from(n).ok(),
-                ("weight", None) => weight = None,
-                _ => {}
+            match (key.name, self.input(value).and_then(|input| self.read(key, &input))) {
+                ("address", Some(Value::EndpointAddress(read))) => address = Some(read),
+                ("weight", Some(Value::Integer(n))) => weight = u16::try_from(n).ok()?,
+                ("max_connections", Some(Value::Limit(n))) => max_connections = n.and_then(|n| u32::try_from(n).ok()),
+                _ => is_whole = false,
             }
         }
-        Some(Endpoint { address: address?, weight: weight? })
-    }
-
-    fn address(&mut self, input: &Input<'_>, text: &Text<'_>, parse: Parse) -> Option<(Address, Place)> {
-        self.checked(input, text, parse(&text.text)).map(|address| (address, input.place.clone()))
-    }
-
-    /// A list in one text, with commas in between.
-    fn split(&mut self, input: &Input<'_>, text: &Text<'_>, parse: Parse) -> Option<Vec<(Address, Place)>> {
-        let mut all = Some(Vec::new());
-        let mut start = 0;
-        for item in text.text.split(',') {
-            let end = start + item.len();
-            let trimmed = start + (item.len() - item.trim_start().len())..end - (item.len() - item.trim_end().len());
-            let place = text.offset.map_or_else(
-                || input.place.clone(),
-                |o| input.place.part(trimmed.start + o..trimmed.end.max(trimmed.start + 1) + o),
-            );
-            start = end + 1;
-            let parsed = parse(item.trim()).map_err(|fault| self.findings.fault(&place, text.offset.map(|_| 0), fault));
-            match (parsed, &mut all) {
-                (Ok(address), Some(all)) => all.push((address, place)),
-                (Ok(_), None) => {}
-                (Err(()), _) => all = None,
-            }
-        }
-        all
+        is_whole.then_some(Endpoint { address: address?, weight, max_connections })
     }
 }
 
-fn unweighted(address: Address) -> Endpoint {
-    Endpoint { address, weight: 1 }
+fn plain(address: EndpointAddress) -> Endpoint {
+    Endpoint { address, weight: 1, max_connections: None }
 }

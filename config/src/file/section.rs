@@ -8,26 +8,32 @@ use toml::{
 };
 
 use super::{
-    overrides::Given,
+    overrides::{Given, Path},
     source::Place,
     value::{Input, Raw, Text, Value, Values},
 };
 use crate::{
     diagnostic::quoted,
-    keys::{Default, Key, SECTIONS, Section},
+    keys::{Default, Key, Kind, SECTIONS, Section},
     provenance::{Origin, Provenance},
     suggest,
 };
 
 /// The values of one section.
+#[derive(Clone, Debug)]
 pub(crate) struct Read {
     section: &'static Section,
     /// As the keys of the section. `None` where a value is absent, or wrong and reported.
     slots: Vec<Option<Slot>>,
     /// Where the section starts.
     pub(crate) place: Place,
+    /// For messages: `[runtime]`, `the listener "web"`.
+    pub(crate) title: String,
+    /// True exactly when everything that is written here was understood; what was not has been reported.
+    pub(crate) is_whole: bool,
 }
 
+#[derive(Clone, Debug)]
 pub(crate) struct Slot {
     pub(crate) value: Value,
     /// `None` for a default, which nobody wrote.
@@ -37,11 +43,9 @@ pub(crate) struct Slot {
 /// A table of the file, and what it is to the reader.
 pub(crate) struct Written<'t> {
     pub(crate) section: &'static Section,
-    /// For overrides and provenance: `runtime`, `listeners.web`.
-    pub(crate) path: String,
+    pub(crate) path: Path,
     pub(crate) table: Option<&'t DeTable<'t>>,
     pub(crate) place: Place,
-    /// For "… has no `bind`": `listener "web"`.
     pub(crate) title: String,
 }
 
@@ -62,33 +66,123 @@ impl Read {
     }
 }
 
+/// What is given for a whole file, and what is noted about it.
+pub(crate) struct Around<'a> {
+    pub(crate) given: &'a BTreeMap<Path, Given>,
+    pub(crate) provenance: &'a mut Provenance,
+}
+
 impl Values<'_> {
-    pub(crate) fn section(
-        &mut self,
-        written: Written<'_>,
-        given: &BTreeMap<String, Given>,
-        provenance: &mut Provenance,
-    ) -> Read {
-        let mut slots = Vec::new();
-        for key in written.section.keys {
-            let path = format!("{}.{}", written.path, key.name);
-            let from_file = written.table.and_then(|table| table.get(key.name));
-            let slot = if let Some(given) = given.get(&path) {
-                // A value that is overridden must still be one.
-                if let Some(value) = from_file {
-                    self.input(value).and_then(|input| self.read(key, &input));
-                }
-                provenance.set(path, given.origin.clone());
-                self.slot(key, loose(&given.value, given.place.clone()))
-            } else if let Some(value) = from_file {
-                provenance.set(path, Origin::File(self.findings.sources[0].line(value.span().start)));
-                self.input(value).and_then(|input| self.slot(key, input))
-            } else {
-                self.default(key, &written)
-            };
-            slots.push(slot);
+    pub(crate) fn section(&mut self, written: Written<'_>, around: &mut Around<'_>) -> Read {
+        let slots: Vec<Option<Slot>> = written
+            .section
+            .keys
+            .iter()
+            .map(|key| match key.kind {
+                Kind::Table(section) => self.table(key, section, &written, around),
+                Kind::Tables { section, item } => self.tables(key, (section, item), &written, around),
+                _ => self.value(key, &written, around),
+            })
+            .collect();
+        let names = || written.table.into_iter().flat_map(DeTable::keys).map(|name| name.get_ref());
+        let is_understood = |name: &DeString<'_>| {
+            let index = written.section.keys.iter().position(|key| key.name == name);
+            index.and_then(|index| slots.get(index)).is_some_and(Option::is_some)
+        };
+        let is_whole = names().all(is_understood);
+        Read { section: written.section, slots, place: written.place, title: written.title, is_whole }
+    }
+
+    fn value(&mut self, key: &Key, written: &Written<'_>, around: &mut Around<'_>) -> Option<Slot> {
+        let path = written.path.key(key.name);
+        let from_file = written.table.and_then(|table| table.get(key.name));
+        if let Some(given) = around.given.get(&path) {
+            // A value that is overridden must still be one.
+            if let Some(value) = from_file {
+                self.input(value).and_then(|input| self.read(key, &input));
+            }
+            around.provenance.set(path.to_string(), given.origin.clone());
+            self.slot(key, loose(&given.value, given.place.clone()))
+        } else if let Some(value) = from_file {
+            self.note(&path, value.span().start, around);
+            self.input(value).and_then(|input| self.slot(key, input))
+        } else {
+            self.default(key, written)
         }
-        Read { section: written.section, slots, place: written.place }
+    }
+
+    fn note(&self, path: &Path, at: usize, around: &mut Around<'_>) {
+        around.provenance.set(path.to_string(), Origin::File(self.findings.sources[0].line(at)));
+    }
+
+    /// A table inside of a section. It is there when it is written, when something is given for one of its keys, and
+    /// when its keys have their defaults anyway.
+    fn table(
+        &mut self,
+        key: &Key,
+        section: &'static Section,
+        outer: &Written<'_>,
+        around: &mut Around<'_>,
+    ) -> Option<Slot> {
+        let path = outer.path.key(key.name);
+        let title = format!("`{}` of {}", key.name, outer.title);
+        let written = match outer.table.and_then(|table| table.get_key_value(key.name)) {
+            Some((name, value)) => {
+                self.note(&path, name.span().start, around);
+                let Some(table) = value.get_ref().as_table() else {
+                    let input = self.input(value)?;
+                    let help = format!("write {}, or {} = {{ … }}", section.header, key.name);
+                    return self.unexpected(key, &input, "a table", Some(help));
+                };
+                self.unknown_keys(section, table, &title);
+                Some((table, Place::in_file(name.span())))
+            }
+            None => None,
+        };
+        let is_given = around.given.range(path.clone()..).next().is_some_and(|(given, _)| given.is_in(&path));
+        if written.is_none() && !is_given && !matches!(key.default, Default::Parts) {
+            return self.default(key, outer);
+        }
+        let is_written = written.is_some() || is_given;
+        let (table, place) = written.map_or_else(|| (None, outer.place.clone()), |(table, place)| (Some(table), place));
+        let read = self.section(Written { section, path, table, place: place.clone(), title }, around);
+        Some(Slot { value: Value::Table(Box::new(read)), place: is_written.then_some(place) })
+    }
+
+    /// A list of tables inside of a section. They have no names, so nothing can be given for them.
+    fn tables(
+        &mut self,
+        key: &Key,
+        (section, item): (&'static Section, &'static str),
+        outer: &Written<'_>,
+        around: &mut Around<'_>,
+    ) -> Option<Slot> {
+        let Some((name, value)) = outer.table.and_then(|table| table.get_key_value(key.name)) else {
+            return self.default(key, outer);
+        };
+        let path = outer.path.key(key.name);
+        self.note(&path, name.span().start, around);
+        let Some(array) = value.get_ref().as_array() else {
+            let input = self.input(value)?;
+            let help = format!("write {} before the keys of each", section.header);
+            return self.unexpected(key, &input, "a list of tables", Some(help));
+        };
+        let mut all = Vec::new();
+        for (index, value) in array.iter().enumerate() {
+            let place = Place::in_file(value.span());
+            let Some(table) = value.get_ref().as_table() else {
+                let help = format!("write {} before its keys", section.header);
+                self.findings.misplaced(place, format!("{item} is a table"), Some(help));
+                continue;
+            };
+            let title = format!("{item} of {}", outer.title);
+            self.unknown_keys(section, table, &title);
+            let path = path.item(index);
+            self.note(&path, value.span().start, around);
+            all.push(self.section(Written { section, path, table: Some(table), place, title }, around));
+        }
+        // Items that are no tables are left out, which has been reported.
+        Some(Slot { value: Value::Tables(all), place: Some(Place::in_file(name.span())) })
     }
 
     fn slot(&mut self, key: &Key, input: Input<'_>) -> Option<Slot> {
@@ -96,25 +190,30 @@ impl Values<'_> {
     }
 
     fn default(&mut self, key: &Key, written: &Written<'_>) -> Option<Slot> {
-        match key.default {
+        let is_required = match key.default {
             // The table is tested to hold defaults that can be read.
             Default::Is(text) => {
                 let value = self.read(key, &loose(text, Place::WHOLE_FILE))?;
-                Some(Slot { value, place: None })
+                return Some(Slot { value, place: None });
             }
-            Default::Absent(_) => None,
-            Default::Required => {
-                self.missing(written.place.clone(), key, &written.title, written.table);
-                None
-            }
+            Default::Absent(_) | Default::Parts => false,
+            Default::Required => true,
+            Default::RequiredWithout(other) => !written.table.is_some_and(|table| table.contains_key(other)),
+        };
+        if is_required {
+            self.missing(written.place.clone(), key, &written.title, written.table);
         }
+        None
     }
 
     /// Says so unless the key is there with a slip in its name, which has been reported, or may be in a part of the
     /// file that could not be read.
     pub(crate) fn missing(&mut self, place: Place, key: &Key, title: &str, table: Option<&DeTable<'_>>) {
         let mut names = table.into_iter().flat_map(DeTable::keys);
-        let is_misspelt = names.any(|name| suggest::nearest(name.get_ref(), [key.name]).is_some());
+        // `untrusted` is no slip of `trusted`: a name that is a key somewhere is meant.
+        let is_key = |name: &str| SECTIONS.iter().any(|section| section.key(name).is_some());
+        let is_misspelt =
+            names.any(|name| !is_key(name.get_ref()) && suggest::nearest(name.get_ref(), [key.name]).is_some());
         if !self.findings.is_broken() && !is_misspelt {
             let help = format!("add `{}`: {}", key.name, key.doc);
             self.findings.error(place, format!("{title} has no `{}`", key.name), Some(help));
@@ -145,20 +244,10 @@ impl Values<'_> {
     }
 }
 
-/// How a section is written: `[runtime]`, `[[listeners]]`, `[clusters.NAME]`.
-pub(crate) fn header(path: &str) -> String {
-    match path {
-        "listeners[]" => "[[listeners]]".to_owned(),
-        "clusters.*" => "[clusters.NAME]".to_owned(),
-        "clusters.*.endpoints[]" => "an endpoint".to_owned(),
-        _ => format!("[{path}]"),
-    }
-}
-
 /// Where a key would be known.
 fn elsewhere(name: &str, path: &str) -> Option<String> {
     let section = SECTIONS.iter().find(|section| section.path != path && section.key(name).is_some())?;
-    Some(format!("`{name}` belongs to {}", header(section.path)))
+    Some(format!("`{name}` belongs to {}", section.header))
 }
 
 fn list<'a>(known: impl Iterator<Item = &'a str>) -> String {

@@ -1,19 +1,19 @@
 //! One value of the file or of an override, read by the type its key has.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::SocketAddr};
 
 use toml::{
     Spanned,
     de::{DeArray, DeInteger, DeTable, DeValue},
 };
 
-use super::{findings::Findings, interpolate, source::Place};
+use super::{findings::Findings, interpolate, lists::Placed, section::Read, source::Place};
 use crate::{
     cores,
     diagnostic::{Fault, quoted},
     env::Env,
     keys::{Key, Kind, Word},
-    model::{Address, Cores, Endpoint},
+    model::{Address, Cores, Endpoint, EndpointAddress, Network, SniPattern},
     suggest, units,
 };
 
@@ -52,8 +52,18 @@ pub(crate) enum Value {
     Duration(Option<std::time::Duration>),
     Word(&'static str),
     Text(String),
-    Addresses(Vec<(Address, Place)>),
-    Endpoints(Vec<(Endpoint, Place)>),
+    /// `None` is "unlimited".
+    Limit(Option<u64>),
+    Addresses(Placed<Address>),
+    EndpointAddress(EndpointAddress),
+    Endpoints(Placed<Endpoint>),
+    Networks(Placed<Network>),
+    Servers(Placed<SocketAddr>),
+    Patterns(Placed<SniPattern>),
+    Texts(Placed<String>),
+    /// Boxed, because most values are small.
+    Table(Box<Read>),
+    Tables(Vec<Read>),
 }
 
 impl Raw<'_> {
@@ -119,8 +129,12 @@ impl Values<'_> {
             Kind::ClusterName => Some(Value::Text(self.expect_text(key, input)?.text.clone().into_owned())),
             Kind::Bind => self.bind(key, input).map(|one| Value::Addresses(vec![one])),
             Kind::Binds => self.binds(key, input),
-            Kind::EndpointAddress => self.endpoint_address(key, input).map(|one| Value::Addresses(vec![one])),
+            Kind::EndpointAddress => self.endpoint_address(key, input).map(Value::EndpointAddress),
             Kind::Endpoints(section) => self.endpoints(key, section, input),
+            Kind::Limit { .. } => self.limit(key, input),
+            Kind::Networks { .. } | Kind::Servers | Kind::SniPatterns | Kind::Alpns => self.texts(key, input),
+            // Read as sections, with what overrides say of their keys.
+            Kind::Table(_) | Kind::Tables { .. } => None,
         }
     }
 

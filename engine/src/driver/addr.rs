@@ -202,6 +202,17 @@ fn set_raw_option<T>(fd: RawFd, level: i32, name: i32, value: &T) -> Result<(), 
     }
 }
 
+/// Our own address of a socket.
+pub(crate) fn local_addr(fd: RawFd) -> Result<Peer, Errno> {
+    let mut addr = AddrBuf::empty();
+    let (addr_ptr, len_ptr) = (addr.as_mut_ptr(), addr.len_mut_ptr());
+    // SAFETY: both pointers are into `addr`, which has room for any address.
+    match unsafe { libc::getsockname(fd, addr_ptr, len_ptr) } {
+        0 => Ok(addr.peer()),
+        _ => Err(io::Error::last_os_error().into()),
+    }
+}
+
 /// Close the write half of a real descriptor.
 pub(crate) fn shutdown_write(fd: RawFd) -> Result<(), Errno> {
     // SAFETY: shutdown(2) takes no memory from us.

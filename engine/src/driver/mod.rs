@@ -11,8 +11,8 @@
 //! 1. Whatever an operation needs (buffer, address, descriptor) is *moved* into the driver by [`Driver::submit`] and
 //!    moved back by a completion. Nobody else can touch it meanwhile, so nothing lent to the kernel can be freed or
 //!    reused early, whatever becomes of the future that asked for it.
-//! 2. Every operation gets exactly one *last* completion (`more == false`), cancelled or not. Only [`Op::Recv`] may get
-//!    others before it.
+//! 2. Every operation gets exactly one *last* completion (`more == false`), cancelled or not. Only [`Op::Recv`] and a
+//!    zero-copy [`Op::SendBatch`] may get others before it.
 //! 3. A completion is delivered by [`Driver::turn`] and by nothing else; `submit` and `cancel` never call back.
 //! 4. Completions of one operation come in order. Between operations there is no promise but this: a connection tells
 //!    its error once, to one operation; an end of stream that another reads because of it does not come before that.
@@ -26,7 +26,7 @@ pub mod epoll;
 pub mod sim;
 pub mod uring;
 
-use crate::{buf::Buffer, clock::Timestamp, pipe::Pipe};
+use crate::{batch::Batch, buf::Buffer, clock::Timestamp, pipe::Pipe};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -77,14 +77,23 @@ pub enum Op {
     /// Receive until told to stop: a completion for every buffer filled ([`Outcome::Received`], `more` mostly true),
     /// then a last one: [`Outcome::Eof`], an error, ECANCELED, ENOBUFS when the pool is empty, or simply a
     /// `Received` without `more`, after which the submitter re-arms.
-    Recv { desc: Desc },
+    ///
+    /// A `bulk` receive takes larger buffers, and several at once where the driver can.
+    Recv { desc: Desc, bulk: bool },
     /// Send `buffer[from..to]`. Completes with [`Outcome::Sent`], which may be short, or [`Outcome::SendFailed`].
     /// Both give the buffer back.
     Send { desc: Desc, buffer: Buffer, from: u32, to: u32 },
+    /// Send a batch. Completes with [`Outcome::BatchSent`]; where `zero_copy` was heeded, that is not the last
+    /// completion and [`Outcome::Released`] is: the kernel may look at the bytes until then.
+    SendBatch { desc: Desc, batch: Box<Batch>, zero_copy: bool },
+    /// splice by the ring, from a socket that was installed. Completes with [`Outcome::Spliced`].
+    SpliceIn { from: Desc, pipe: Box<Pipe>, max: u32 },
+    /// splice by the ring, to a socket that was installed: `max` must not be more than the pipe holds.
+    SpliceOut { pipe: Box<Pipe>, to: Desc, max: u32 },
     /// Close the write half: the peer sees the end of the stream after all bytes sent before.
     Shutdown { desc: Desc },
-    /// Wait until a descriptor is ready to be read or written. Completes with [`Outcome::Done`], also when it is broken:
-    /// the attempt tells.
+    /// Wait until a descriptor is ready to be read or written. Completes with [`Outcome::Done`], also when it is
+    /// broken: the attempt tells.
     Poll { desc: Desc, interest: Interest },
     /// Make a descriptor fit for [`Driver::splice_in`] and [`Driver::splice_out`]. It stays so until it is closed.
     Install { desc: Desc },
@@ -247,6 +256,20 @@ pub enum Outcome {
         buffer: Buffer,
         errno: Errno,
     },
+    /// What was sent of a batch, which comes back now or with [`Outcome::Released`].
+    BatchSent {
+        batch: Option<Box<Batch>>,
+        result: Result<u32, Errno>,
+    },
+    /// The kernel is done with the bytes of a batch. `copied`: it had to copy them after all.
+    Released {
+        batch: Box<Batch>,
+        copied: bool,
+    },
+    Spliced {
+        pipe: Box<Pipe>,
+        result: Result<u32, Errno>,
+    },
     Done,
     Failed(Errno),
 }
@@ -329,8 +352,8 @@ pub trait Driver {
     /// Only when the driver itself is broken; the shard then ends.
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<Turn>;
 
-    /// Move up to `max` bytes from a socket that was installed into a pipe, at once and without blocking. Zero: the peer
-    /// has closed its write half.
+    /// Move up to `max` bytes from a socket that was installed into a pipe, at once and without blocking. Zero: the
+    /// peer has closed its write half.
     ///
     /// # Errors
     /// [`Errno::AGAIN`] when nothing has come, ECONNRESET and its like when the connection is broken.
@@ -341,6 +364,12 @@ pub trait Driver {
     /// # Errors
     /// [`Errno::AGAIN`] when the socket takes none now.
     fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno>;
+
+    /// Our own address of a socket that was installed.
+    ///
+    /// # Errors
+    /// Those of getsockname(2); EBADF for one that was not installed.
+    fn local_addr(&self, desc: Desc) -> Result<Peer, Errno>;
 
     /// Operations whose last completion is not delivered yet, the driver's own included. A shard ends by cancelling
     /// all of its operations and turning until this is zero.

@@ -3,7 +3,7 @@
 use crate::{
     buf::Buffer,
     core::Handle,
-    driver::{CloseHow, Desc, Errno, Op, Outcome, StreamOptions, Target},
+    driver::{CloseHow, Desc, Errno, Op, Outcome, Peer, StreamOptions, Target},
     ops::Received,
     slab::Key,
 };
@@ -65,7 +65,7 @@ impl Socket {
 
     fn arm(&mut self) -> Key {
         let key = self.handle.0.ops.borrow_mut().stream(self.desc);
-        self.handle.submit_as(key, Op::Recv { desc: self.desc });
+        self.handle.submit_as(key, Op::Recv { desc: self.desc, bulk: false });
         self.recv = Some(key);
         key
     }
@@ -91,10 +91,30 @@ impl Socket {
         self.handle.follow(followup);
     }
 
+    /// Receive into larger buffers, several at once where the driver can, or go back to small ones. For a stream under
+    /// way this takes effect when what is in flight has come.
+    pub fn set_bulk_recv(&mut self, bulk: bool) {
+        let key = match self.recv {
+            Some(key) => key,
+            None => self.arm(),
+        };
+        self.handle.0.ops.borrow_mut().set_bulk(key, bulk);
+        self.pause_recv();
+        self.resume_recv();
+    }
+
     /// The receive was paused, has come to rest, and everything that came was read: from here on the socket may be read
     /// in another way, by splice. Whoever polls the receive meanwhile is woken when that is so.
     pub fn recv_is_quiet(&self) -> bool {
         self.recv.is_some_and(|key| self.handle.0.ops.borrow().is_quiet(key))
+    }
+
+    /// Our own address. The socket must have been installed ([`super::Installing`]).
+    ///
+    /// # Errors
+    /// Those of getsockname(2).
+    pub fn local_addr(&self) -> Result<Peer, Errno> {
+        self.handle.local_addr(self.desc)
     }
 
     pub(crate) fn desc(&self) -> Desc {

@@ -95,3 +95,44 @@ impl Drop for Installing {
         }
     }
 }
+
+/// A splice that the ring does, with a worker thread: for comparison with [`splice_in`] and [`splice_out`].
+pub struct Splicing {
+    handle: Handle,
+    key: Option<Key>,
+}
+
+impl Splicing {
+    /// Out of a socket that was installed.
+    pub fn start_in(from: &Socket, pipe: Box<Pipe>, max: u32) -> Self {
+        Self::start(from.handle(), Op::SpliceIn { from: from.desc(), pipe, max })
+    }
+
+    /// Into a socket that was installed. Asking for more than the pipe holds would wait for it.
+    pub fn start_out(pipe: Box<Pipe>, to: &Socket, max: u32) -> Self {
+        Self::start(to.handle(), Op::SpliceOut { pipe, to: to.desc(), max })
+    }
+
+    fn start(handle: &Handle, op: Op) -> Self {
+        Self { handle: handle.clone(), key: Some(handle.submit(op)) }
+    }
+
+    /// The pipe again, and what was moved.
+    pub fn poll(&mut self, context: &Context<'_>) -> Poll<(Box<Pipe>, Result<u32, Errno>)> {
+        let Some(key) = self.key else { return Poll::Pending };
+        let outcome = ready!(self.handle.0.ops.borrow_mut().poll_single(key, context));
+        self.key = None;
+        match outcome {
+            Outcome::Spliced { pipe, result } => Poll::Ready((pipe, result)),
+            other => unreachable!("a splice gives its pipe back, not {other:?}"),
+        }
+    }
+}
+
+impl Drop for Splicing {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.handle.abandon(key);
+        }
+    }
+}

@@ -299,6 +299,12 @@ impl Scrape {
         page.counter("balance_rung_entered", help, each(|r| r.entered))?;
         let help = "Changes to a rung that could not be made for want of descriptors or pipes";
         page.counter("balance_rung_refused", help, each(|r| r.refused))?;
+        let help = "Zero-copy sends that copied nothing, by the kernel's notification";
+        page.counter("balance_rung_zero_copied", help, each(|r| r.zero_copied))?;
+        let help = "Zero-copy sends that the kernel copied after all";
+        page.counter("balance_rung_copied", help, each(|r| r.copied))?;
+        let help = "Directions that gave zero copy up because it was none";
+        page.counter("balance_rung_switched_off", help, each(|r| r.switched_off))?;
         let help = "Pipes with bytes in them now";
         page.gauge("balance_pipes_in_use", help, self.each(|r| r.engine.pipes.in_use))?;
         page.gauge("balance_pipes_idle", "Empty pipes kept", self.each(|r| r.engine.pipes.idle))?;

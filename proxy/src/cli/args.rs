@@ -3,8 +3,8 @@
 use super::check::{Format, Strictness, check, show};
 use crate::{exit::Failure, source::Origin};
 use balance_config::file::Override;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use std::{env, ffi::OsString, path::PathBuf, time::Duration};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{env, path::PathBuf, time::Duration};
 
 /// An L4/L7 proxy and load balancer on pinned io_uring shards.
 ///
@@ -44,14 +44,21 @@ pub(super) enum Command {
     /// Print the version
     Version(VersionArgs),
     /// Measure a proxy with the built-in load generator
-    #[command(disable_help_flag = true)]
-    Bench(BenchArgs),
+    Bench {
+        #[command(subcommand)]
+        what: balance_bench::cli::Args,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Print the configuration as it would be used
-    Show(ShowArgs),
+    Show(Box<ShowArgs>),
+    /// Print the JSON schema of the file, for editors
+    Schema,
+    /// Print the reference of every key as Markdown
+    #[command(hide = true)]
+    Reference,
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -68,6 +75,9 @@ pub(super) struct RunArgs {
     /// How shards talk to the kernel
     #[arg(long, value_name = "DRIVER")]
     pub(super) io: Option<IoArg>,
+    /// How bytes get from socket to socket: auto, copy, bundle, splice, uring-splice or send-zc
+    #[arg(long, value_name = "RUNG")]
+    pub(super) forward: Option<String>,
     /// End with 71 where io_uring cannot run, instead of falling back to epoll
     #[arg(long)]
     pub(super) require_io_uring: bool,
@@ -188,13 +198,6 @@ pub(super) struct VersionArgs {
     pub(super) json: bool,
 }
 
-/// The load generator reads its own arguments.
-#[derive(Debug, Args)]
-pub(super) struct BenchArgs {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, action = ArgAction::Append)]
-    pub(super) rest: Vec<OsString>,
-}
-
 /// The variables that stand for flags. A flag beats them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
@@ -255,6 +258,7 @@ impl RunArgs {
         set("runtime.io", "--io", self.io.map(|io| io.as_str().into()));
         let required = self.require_io_uring.then(|| "true".into());
         set("runtime.require_io_uring", "--require-io-uring", required);
+        set("runtime.forward", "--forward", self.forward.clone());
         set("admin.listen", "--admin", self.admin.clone());
         match &self.log_level {
             Some(level) => set("logging.level", "--log-level", Some(level.clone())),
@@ -309,13 +313,15 @@ mod tests {
 
     #[test]
     fn flags_become_overrides_of_keys() {
-        let args = run(&["--cores", "0-3", "--io", "epoll", "--require-io-uring", "--admin", "unix:/a"]);
+        let args =
+            run(&["--cores", "0-3", "--io", "epoll", "--require-io-uring", "--forward", "copy", "--admin", "unix:/a"]);
         let overrides = args.overrides(&Environment::default());
         let pairs: Vec<_> = overrides.iter().map(|o| (o.path.as_str(), o.value.as_str())).collect();
         let expected = [
             ("runtime.cores", "0-3"),
             ("runtime.io", "epoll"),
             ("runtime.require_io_uring", "true"),
+            ("runtime.forward", "copy"),
             ("admin.listen", "unix:/a"),
         ];
         assert_eq!(pairs, expected);

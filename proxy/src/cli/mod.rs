@@ -9,10 +9,11 @@ mod table;
 use crate::{
     control::run::{Setup, run},
     demo,
-    exit::Failure,
+    exit::{Exit, Failure},
     source::{Chosen, Origin},
 };
 use args::{Cli, Command, ConfigCommand, Environment, RunArgs};
+use balance_config::{reference, schema};
 use clap::Parser;
 use serde_json::{Value, json};
 use std::{io::Write, process::ExitCode};
@@ -38,12 +39,20 @@ fn dispatch(cli: Cli, env: &Environment) -> Result<(), Failure> {
         None => start(cli.run, env),
         Some(Command::Run(args)) => start(*args, env),
         Some(Command::Check(args)) => args.check(env),
-        Some(Command::Config { command: ConfigCommand::Show(args) }) => args.show(env),
+        Some(Command::Config { command }) => config(&command, env),
         Some(Command::Reload(args)) => orders::reload(&args.at, env),
         Some(Command::Drain(args)) => orders::drain(&args, env),
         Some(Command::Status(args)) => orders::status(&args, env),
         Some(Command::Version(args)) => version(args.json),
-        Some(Command::Bench(_)) => Err(Failure::runtime("this build has no load generator")),
+        Some(Command::Bench { what }) => balance_bench::run(&what).map_err(bench_failure),
+    }
+}
+
+fn config(command: &ConfigCommand, env: &Environment) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Show(args) => args.show(env),
+        ConfigCommand::Schema => print(&schema::render()),
+        ConfigCommand::Reference => print(&reference::render()),
     }
 }
 
@@ -58,6 +67,15 @@ fn start(args: RunArgs, env: &Environment) -> Result<(), Failure> {
     };
     let chosen = Chosen { origin, overrides: args.overrides(env) };
     run(Setup { chosen, uring_without: args.uring_without })
+}
+
+fn bench_failure(failure: balance_bench::Failure) -> Failure {
+    let exit = match failure.kind {
+        balance_bench::FailureKind::Usage => Exit::Usage,
+        balance_bench::FailureKind::OsFeature => Exit::OsFeature,
+        balance_bench::FailureKind::Runtime => Exit::Runtime,
+    };
+    Failure::new(exit, failure.message)
 }
 
 fn version(as_json: bool) -> Result<(), Failure> {

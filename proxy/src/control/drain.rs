@@ -24,8 +24,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The same after a second signal.
 const STOP_GRACE_HURRIED: Duration = Duration::from_secs(1);
-/// How long the last statistics are waited for then.
-const LAST_WORDS_HURRIED: Duration = Duration::from_millis(200);
+/// How long the last statistics are waited for then. A shard answers within a turn, but a machine that is short of CPU
+/// may not give it one at once.
+const LAST_WORDS_HURRIED: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DrainOrder {

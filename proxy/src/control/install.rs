@@ -14,7 +14,7 @@ use super::{
 use crate::{
     listen::{self, BindError, Bound, Opened},
     process::wall_clock,
-    snapshot::{BindId, Ids, Snapshot, bind_plans, compile},
+    snapshot::{BindId, Ids, Snapshot, bind_plans, compile, supported},
 };
 use balance_config::{diagnostic::Report, file::Loaded, model::Address};
 use std::{
@@ -93,6 +93,7 @@ impl Installer {
         fleet: &Fleet,
         started_with: &StartedWith,
     ) -> Result<Installed, Refusal> {
+        supported(&loaded.config).map_err(Refusal::Config)?;
         let mut ids = self.ids.clone();
         let snapshot = Arc::new(compile(&loaded.config, self.current.as_deref(), &mut ids));
         let plans = bind_plans(&loaded.config, &snapshot);

@@ -32,6 +32,7 @@ pub(crate) fn changes(start: &StartedWith, now: &Config) -> Vec<String> {
         ("runtime.require_io_uring", start.runtime.require_io_uring != now.runtime.require_io_uring),
         ("performance.shard", old_shard != shard),
         ("performance.buffer_pool", old_pool != pool),
+        ("performance.pipes", start.performance.pipes != now.performance.pipes),
         ("admin.listen", start.admin.listen != now.admin.listen),
         ("logging.format", start.log_format != now.logging.format),
     ];

@@ -16,7 +16,7 @@ use balance_config::{
     file::Loaded,
     model::{Config, IoChoice},
 };
-use balance_engine::buf::Budget;
+use balance_engine::{buf::Budget, pipe::PipeSizes};
 #[cfg(test)]
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +74,8 @@ async fn serve(setup: Setup, loaded: Loaded, log: logging::Handle) -> Result<(),
 /// One shard on every core of the placement.
 fn start_shards(setup: &Setup, config: &Config) -> Result<Vec<Box<dyn ShardLink>>, Failure> {
     let placement = placement::place(&config.runtime).map_err(|e| Failure::config(e.to_string()))?;
+    let pipes = config.performance.pipes;
+    let pipe_budget = Budget::new(pipes.total_max);
     let budget = Budget::new(config.performance.buffer_pool.memory_max);
     let mut links: Vec<Box<dyn ShardLink>> = Vec::with_capacity(placement.shards.len());
     for (index, core) in placement.shards.iter().enumerate() {
@@ -86,6 +88,8 @@ fn start_shards(setup: &Setup, config: &Config) -> Result<Vec<Box<dyn ShardLink>
             limits: config.performance.shard.clone(),
             buffers: config.performance.buffer_pool.clone(),
             budget: budget.clone(),
+            pipes: PipeSizes { size: pipes.size, size_max: pipes.size_max },
+            pipe_budget: pipe_budget.clone(),
         };
         links.push(shard::start(spec).map_err(|e| cannot_start(shard, &e))?);
     }

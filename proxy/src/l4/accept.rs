@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use crate::{
+    guard::Welcome,
     report::{ConnectionState, Reason, RungKind},
     state::{ListenerState, State},
     table::{Row, RowGuard},
@@ -34,6 +35,11 @@ pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerSta
 
 fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted) {
     listener.accepted.set(listener.accepted.get() + 1);
+    let welcome = listener.welcome(accepted.peer.socket_addr().map(|a| a.ip()));
+    if let Welcome::Refused(reason) = welcome {
+        state.count_ending(reason);
+        return accepted.socket.reset();
+    }
     listener.active.set(listener.active.get() + 1);
     let now = state.handle.now();
     let row = Row {
@@ -52,7 +58,7 @@ fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted) {
     };
     let key = state.table.borrow_mut().insert(row);
     let guard = RowGuard { state: Rc::clone(state), key };
-    let connection = Connection::new(guard, accepted.socket, listener);
+    let connection = Connection::new(guard, accepted.socket, listener, welcome);
     // Refused only where accepts in flight brought more than there was room for: dropped, counted by the executor.
     let _refused = state.handle.spawn(Admission::Bounded, connection);
 }

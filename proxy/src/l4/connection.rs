@@ -1,22 +1,31 @@
 //! One proxied connection, from accept to end.
 //!
 //! ```text
-//!   Connecting ── connected ──► Relaying ── both ends done, error, time-out ──► (row dropped)
-//!       └── no endpoint, client gone ──► reset
+//!   Preface ──► Connecting ──► Introducing ──► Greeting ──► Relaying ── both done, error, time-out ──► (row dropped)
+//!      │            └── no endpoint, client gone ──► reset
+//!      └── no PROXY header, a wrong one, too late ──► reset
 //! ```
 
 use super::{
+    greeting::Greeting,
     ladder::LadderSettings,
+    preface::{Preface, Told},
     relay::{Moved, Relay, Verdict},
 };
 use crate::{
+    guard::Welcome,
     report::{ConnectionState, Reason},
     state::{ListenerState, Timeouts},
     table::{Row, RowGuard},
     upstream::{self, RowHandle},
 };
-use balance_engine::net::{Socket, Timer};
+use balance_config::model::ProxyProtocolVersion;
+use balance_engine::{
+    driver::Peer,
+    net::{Installing, Socket, Timer},
+};
 use std::{
+    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -36,32 +45,75 @@ pub(super) struct Connection {
 type Opening = Pin<Box<dyn Future<Output = Result<Socket, Reason>>>>;
 
 enum Phase {
-    Connecting(Opening),
+    Preface(Box<Preface>),
+    /// With what a PROXY header told, until the endpoint is told.
+    Connecting(Opening, Option<Box<Told>>),
+    /// Our own address of the client's socket is being found out, for the header that the endpoint wants.
+    Introducing(Box<(Installing, Option<Box<Told>>)>, Socket),
+    Greeting(Box<Greeting>, Socket),
     // The relay first: what it waits for goes before the sockets do.
-    Relaying { relay: Relay, upstream: Socket },
+    Relaying {
+        relay: Relay,
+        upstream: Socket,
+    },
     Over,
 }
 
 impl Connection {
-    pub(super) fn new(row: RowGuard, downstream: Socket, listener: &Rc<ListenerState>) -> Self {
-        let state = Rc::clone(&row.state);
-        let timer = Timer::new(&state.handle);
-        let opening = upstream::open(state, listener.cluster(), RowHandle::of(&row));
-        let timeouts = listener.settings.get();
+    pub(super) fn new(row: RowGuard, downstream: Socket, listener: &Rc<ListenerState>, welcome: Welcome) -> Self {
+        let handle = row.state.handle.clone();
+        let (phase, deadline) = match welcome {
+            Welcome::Proxy(timeout) => (None, handle.now() + timeout),
+            Welcome::Client | Welcome::Refused(_) => (Some(connecting(&row, listener, None)), handle.now()),
+        };
+        let phase = phase.unwrap_or_else(|| Phase::Preface(Box::new(Preface::new(&downstream, deadline))));
         Self {
             downstream: Some(downstream),
-            phase: Phase::Connecting(Box::pin(opening)),
-            timer,
-            timeouts,
+            phase,
+            timer: Timer::new(&handle),
+            timeouts: listener.settings.get(),
             ladder: listener.ladder(),
             row,
         }
     }
 
-    /// Ready with whether the endpoint is connected.
-    fn poll_connecting(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
-        let Phase::Connecting(opening) = &mut self.phase else { return Poll::Ready(Ok(())) };
-        let Some(downstream) = &mut self.downstream else { return Poll::Ready(Err(Reason::Error)) };
+    /// Ready when the endpoint has all it must have before the bytes are relayed.
+    fn poll_opening(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        loop {
+            let next = match &mut self.phase {
+                Phase::Relaying { .. } => return Poll::Ready(Ok(())),
+                Phase::Over => return Poll::Ready(Err(Reason::Error)),
+                Phase::Preface(_) => ready!(self.poll_preface(context)),
+                Phase::Connecting(..) => ready!(self.poll_connecting(context)),
+                Phase::Introducing(..) => ready!(self.poll_introducing(context)),
+                Phase::Greeting(..) => ready!(self.poll_greeting(context)),
+            };
+            match next {
+                Ok(phase) => self.phase = phase,
+                Err(reason) => return Poll::Ready(Err(reason)),
+            }
+        }
+    }
+
+    fn poll_preface(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
+        let (Phase::Preface(preface), Some(downstream)) = (&mut self.phase, &mut self.downstream) else {
+            return Poll::Ready(Err(Reason::Error));
+        };
+        let told = ready!(preface.poll(downstream, context))?;
+        let listener = self.row.with(|row| Rc::clone(&row.listener));
+        if let Some((client, _)) = told.addresses {
+            if let Welcome::Refused(reason) = listener.welcome_client(client.ip()) {
+                return Poll::Ready(Err(reason));
+            }
+            self.row.with(|row| row.peer = client.into());
+        }
+        Poll::Ready(Ok(connecting(&self.row, &listener, Some(Box::new(told)))))
+    }
+
+    fn poll_connecting(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
+        let (Phase::Connecting(opening, told), Some(downstream)) = (&mut self.phase, &mut self.downstream) else {
+            return Poll::Ready(Err(Reason::Error));
+        };
         if downstream.poll_broken(context).is_ready() {
             return Poll::Ready(Err(Reason::DownstreamGone));
         }
@@ -69,8 +121,51 @@ impl Connection {
         // Waiting for a place and for the endpoint was not the client's idleness.
         let now = self.row.state.handle.now();
         self.row.with(|row| (row.state, row.progress) = (ConnectionState::Open, now));
-        self.phase = Phase::Relaying { upstream, relay: Relay::default() };
-        Poll::Ready(Ok(()))
+        let told = told.take();
+        let announced = told.as_ref().is_some_and(|told| told.addresses.is_some());
+        let introduce = !announced && self.row.with(|row| row.listener.cluster().proxy_protocol).is_some();
+        if introduce {
+            return Poll::Ready(Ok(Phase::Introducing(Box::new((Installing::new(downstream), told)), upstream)));
+        }
+        Poll::Ready(Ok(self.greet(None, told, upstream)))
+    }
+
+    fn poll_introducing(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
+        let Phase::Introducing(about, _) = &mut self.phase else { return Poll::Ready(Err(Reason::Error)) };
+        // Without a descriptor to ask, the header says UNKNOWN.
+        let _known_or_not = ready!(about.0.poll(context));
+        let Phase::Introducing(about, upstream) = std::mem::replace(&mut self.phase, Phase::Over) else {
+            return Poll::Ready(Err(Reason::Error));
+        };
+        let local = self.downstream.as_ref().and_then(|d| d.local_addr().ok()).and_then(Peer::socket_addr);
+        let peer = self.row.with(|row| row.peer).socket_addr();
+        Poll::Ready(Ok(self.greet(peer.zip(local), about.1, upstream)))
+    }
+
+    /// What goes to the endpoint first, if anything does.
+    fn greet(&self, addresses: Option<(SocketAddr, SocketAddr)>, told: Option<Box<Told>>, upstream: Socket) -> Phase {
+        let addresses = told.as_ref().and_then(|told| told.addresses).or(addresses);
+        let rest = told.as_ref().map_or([].as_slice(), |told| &told.rest);
+        let greeting = Greeting::new(self.header_version(), addresses, rest);
+        if greeting.is_empty() {
+            return Phase::Relaying { relay: Relay::default(), upstream };
+        }
+        Phase::Greeting(Box::new(greeting), upstream)
+    }
+
+    fn poll_greeting(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
+        let Phase::Greeting(greeting, upstream) = &mut self.phase else { return Poll::Ready(Err(Reason::Error)) };
+        ready!(greeting.poll(upstream, context))?;
+        let bytes = greeting.client_bytes();
+        self.row.with(|row| count(row, bytes, 0));
+        let Phase::Greeting(_, upstream) = std::mem::replace(&mut self.phase, Phase::Over) else {
+            return Poll::Ready(Err(Reason::Error));
+        };
+        Poll::Ready(Ok(Phase::Relaying { relay: Relay::default(), upstream }))
+    }
+
+    fn header_version(&self) -> Option<ProxyProtocolVersion> {
+        self.row.with(|row| row.listener.cluster().proxy_protocol)
     }
 
     fn poll_relaying(&mut self, context: &mut Context<'_>) -> Poll<Reason> {
@@ -113,7 +208,12 @@ impl Connection {
                 drop(relay);
                 Some(upstream)
             }
-            Phase::Connecting(_) | Phase::Over => None,
+            Phase::Introducing(about, upstream) => {
+                drop(about);
+                Some(upstream)
+            }
+            Phase::Greeting(_, upstream) => Some(upstream),
+            Phase::Preface(_) | Phase::Connecting(..) | Phase::Over => None,
         };
         let downstream = self.downstream.take();
         let sockets = [downstream, upstream].into_iter().flatten();
@@ -129,10 +229,15 @@ impl Connection {
 /// their streams.
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !matches!(self.phase, Phase::Over) {
+        if self.downstream.is_some() {
             self.close(Reason::Error);
         }
     }
+}
+
+fn connecting(row: &RowGuard, listener: &ListenerState, told: Option<Box<Told>>) -> Phase {
+    let opening = upstream::open(Rc::clone(&row.state), listener.cluster(), RowHandle::of(row));
+    Phase::Connecting(Box::pin(opening), told)
 }
 
 fn count(row: &mut Row, up: u64, down: u64) {
@@ -151,7 +256,7 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let reason = match ready!(this.poll_connecting(context)) {
+        let reason = match ready!(this.poll_opening(context)) {
             Ok(()) => ready!(this.poll_relaying(context)),
             Err(reason) => reason,
         };

@@ -7,7 +7,7 @@
 
 use super::{
     ladder::{Advice, LadderSettings, Observer},
-    rung::{Copy, Leaving, Left, Splice, Step},
+    rung::{Copy, Gather, Leaving, Left, Splice, Step, UringSplice, ZeroCopy, ZeroCopyReports},
     tally::Tally,
 };
 use crate::report::RungKind;
@@ -27,11 +27,14 @@ pub(super) enum Phase {
     Lost,
 }
 
-/// The rungs that need more memory than copying does are boxed: an idle connection has neither.
+/// The rungs that need more memory than copying does are boxed: an idle connection has none of them.
 enum Rung {
     Copy(Copy),
+    /// From copy to another, which must begin where copying has stopped.
     Leaving(Box<Leaving>),
+    Gather(Box<Gather>, RungKind),
     Splice(Box<Splice>),
+    UringSplice(Box<UringSplice>),
 }
 
 impl Default for Rung {
@@ -53,136 +56,171 @@ pub(super) struct Direction {
 /// What a step of a direction means for its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    Moved { sent: u32 },
+    Moved,
     Waiting,
     SourceReset,
 }
 
+/// A direction's two ends, and what a step may need.
+pub(super) struct Ends<'a, 'c> {
+    pub(super) source: &'a mut Socket,
+    pub(super) sink: &'a mut Socket,
+    /// Where the other direction stands.
+    pub(super) opposite: Phase,
+    pub(super) settings: &'a LadderSettings,
+    pub(super) tally: &'a mut Tally,
+    pub(super) context: &'a mut Context<'c>,
+}
+
 impl Direction {
-    pub(super) fn step(
-        &mut self,
-        source: &mut Socket,
-        sink: &mut Socket,
-        opposite: Phase,
-        settings: &LadderSettings,
-        tally: &mut Tally,
-        context: &mut Context<'_>,
-    ) -> Progress {
+    pub(super) fn step(&mut self, mut ends: Ends<'_, '_>) -> Progress {
         // A send that was begun must be collected even when nothing more is read.
-        if self.phase != Phase::Open && !sink.is_sending() {
+        if self.phase != Phase::Open && !ends.sink.is_sending() {
             return Progress::Waiting;
         }
         let rung = self.rung();
         let step = match &mut self.rung {
-            Rung::Copy(_) => self.copy(source, sink, settings, context),
-            Rung::Leaving(_) => self.leave(source, sink, tally, context),
-            Rung::Splice(_) => self.splice(source, sink, settings, tally, context),
+            Rung::Copy(_) => self.copy(&mut ends),
+            Rung::Leaving(_) => self.leave(&mut ends),
+            Rung::Gather(..) => self.gather(&mut ends),
+            Rung::Splice(_) => self.splice(&mut ends),
+            Rung::UringSplice(_) => self.uring_splice(&mut ends),
         };
         match step {
             Step::Moved { sent } => {
-                tally.sent(rung, sent);
-                Progress::Moved { sent }
+                ends.tally.sent(rung, sent);
+                Progress::Moved
             }
             Step::Waiting => Progress::Waiting,
             Step::SourceReset => Progress::SourceReset,
-            Step::SourceEnded if opposite == Phase::Lost => Progress::SourceReset,
-            Step::SourceEnded if source.is_sending() && !std::mem::replace(&mut self.ended, true) => {
+            Step::SourceEnded if ends.opposite == Phase::Lost => Progress::SourceReset,
+            Step::SourceEnded if ends.source.is_sending() && !std::mem::replace(&mut self.ended, true) => {
                 // The opposite direction's step comes next and collects that send if it is done.
-                Progress::Moved { sent: 0 }
+                Progress::Moved
             }
             Step::SourceEnded => {
                 self.phase = Phase::Ended;
                 self.rung = Rung::default();
-                sink.shutdown();
-                Progress::Moved { sent: 0 }
+                ends.sink.shutdown();
+                Progress::Moved
             }
             Step::SinkBroken(errno) => {
                 // After a FIN of the sink, a reset is told as EPIPE, and the FIN holds.
                 self.phase = if errno == Errno::BROKEN_PIPE { Phase::Broken } else { Phase::Lost };
                 self.rung = Rung::default();
-                Progress::Moved { sent: 0 }
+                Progress::Moved
             }
         }
     }
 
-    fn copy(
-        &mut self,
-        source: &mut Socket,
-        sink: &mut Socket,
-        settings: &LadderSettings,
-        context: &mut Context<'_>,
-    ) -> Step {
+    fn copy(&mut self, ends: &mut Ends<'_, '_>) -> Step {
         let Rung::Copy(copy) = &mut self.rung else { return Step::Waiting };
         let mut received = 0;
-        let step = copy.step(source, sink, &mut received, context);
+        let step = copy.step(ends.source, ends.sink, &mut received, ends.context);
         if received > 0 {
-            if self.observer.copied(received, settings) == Advice::Change(RungKind::Splice) {
-                self.rung = Rung::Leaving(Box::new(Leaving::new(std::mem::take(copy), source)));
+            if let Advice::Change(to) = self.observer.copied(received, ends.settings) {
+                self.rung = Rung::Leaving(Box::new(Leaving::new(std::mem::take(copy), to, ends.source)));
             }
-        } else if step == Step::Waiting && !sink.is_sending() {
+        } else if step == Step::Waiting && !ends.sink.is_sending() {
             self.observer.dried_up();
         }
         step
     }
 
-    fn leave(&mut self, source: &mut Socket, sink: &mut Socket, tally: &mut Tally, context: &mut Context<'_>) -> Step {
+    fn leave(&mut self, ends: &mut Ends<'_, '_>) -> Step {
         let Rung::Leaving(leaving) = &mut self.rung else { return Step::Waiting };
-        match leaving.step(source, sink, context) {
-            Left::Not(step) => step,
+        let to = leaving.to();
+        match leaving.step(ends.source, ends.sink, ends.context) {
+            Left::Not(step) => return step,
             Left::Ready => {
-                self.rung = Rung::Splice(Box::new(Splice::new(source)));
-                tally.entered(RungKind::Splice);
-                Step::Moved { sent: 0 }
+                self.rung = enter(to, ends);
+                ends.tally.entered(to);
             }
-            Left::Refused => {
-                tally.refused(RungKind::Splice);
-                self.back_to_copy(source);
-                Step::Moved { sent: 0 }
-            }
+            Left::Refused => self.give_up(to, ends),
         }
+        Step::Moved { sent: 0 }
     }
 
-    fn splice(
-        &mut self,
-        source: &mut Socket,
-        sink: &mut Socket,
-        settings: &LadderSettings,
-        tally: &mut Tally,
-        context: &mut Context<'_>,
-    ) -> Step {
-        let Rung::Splice(splice) = &mut self.rung else { return Step::Waiting };
+    fn gather(&mut self, ends: &mut Ends<'_, '_>) -> Step {
+        let Rung::Gather(gather, kind) = &mut self.rung else { return Step::Waiting };
+        let mut reports = ZeroCopyReports::default();
         let mut read = None;
-        let step = splice.step(source, sink, &mut read, context);
-        let advice = read.map_or(Advice::Stay, |bytes| self.observer.spliced(bytes, settings));
-        if splice.is_empty() && (splice.refused || advice == Advice::Change(RungKind::Copy)) {
-            if splice.refused {
-                tally.refused(RungKind::Splice);
-            } else {
-                tally.entered(RungKind::Copy);
-            }
-            self.back_to_copy(source);
-            return Step::Moved { sent: sent(step) };
+        let step = gather.step(ends.source, ends.sink, &mut read, &mut reports, ends.context);
+        ends.tally.zero_copy(*kind, reports);
+        if reports.switched_off {
+            tracing::info!("send-zc: the kernel copies after all; this direction goes on without zero copy");
+        }
+        let advice = read.map_or(Advice::Stay, |bytes| self.observer.bulk_read(bytes, ends.settings));
+        if advice == Advice::Change(RungKind::Copy) && gather.is_empty() {
+            ends.source.set_bulk_recv(false);
+            self.back_to_copy(ends);
         }
         step
     }
 
-    fn back_to_copy(&mut self, source: &mut Socket) {
-        self.observer.refused();
+    fn splice(&mut self, ends: &mut Ends<'_, '_>) -> Step {
+        let Rung::Splice(splice) = &mut self.rung else { return Step::Waiting };
+        let mut read = None;
+        let step = splice.step(ends.source, ends.sink, &mut read, ends.context);
+        let advice = read.map_or(Advice::Stay, |bytes| self.observer.bulk_read(bytes, ends.settings));
+        if splice.refused {
+            self.give_up(RungKind::Splice, ends);
+            return Step::Moved { sent: 0 };
+        }
+        if advice == Advice::Change(RungKind::Copy) && splice.is_empty() {
+            self.back_to_copy(ends);
+            ends.source.resume_recv();
+        }
+        step
+    }
+
+    fn uring_splice(&mut self, ends: &mut Ends<'_, '_>) -> Step {
+        let Rung::UringSplice(splice) = &mut self.rung else { return Step::Waiting };
+        let step = splice.step(ends.source, ends.sink, ends.context);
+        if splice.refused {
+            self.give_up(RungKind::UringSplice, ends);
+            return Step::Moved { sent: 0 };
+        }
+        step
+    }
+
+    fn back_to_copy(&mut self, ends: &mut Ends<'_, '_>) {
         self.rung = Rung::default();
-        source.resume_recv();
+        self.observer.start_over();
+        ends.tally.entered(RungKind::Copy);
+    }
+
+    /// A rung could not be had, or not any longer; nothing of it is in flight. No connection fails for that.
+    fn give_up(&mut self, rung: RungKind, ends: &mut Ends<'_, '_>) {
+        self.rung = Rung::default();
+        self.observer.refused();
+        ends.tally.refused(rung);
+        ends.source.resume_recv();
     }
 
     pub(super) fn rung(&self) -> RungKind {
-        match self.rung {
+        match &self.rung {
             Rung::Copy(_) | Rung::Leaving(_) => RungKind::Copy,
+            Rung::Gather(_, kind) => *kind,
             Rung::Splice(_) => RungKind::Splice,
+            Rung::UringSplice(_) => RungKind::UringSplice,
         }
     }
 }
 
-fn sent(step: Step) -> u32 {
-    match step {
-        Step::Moved { sent } => sent,
-        _ => 0,
+/// The receive of the source is paused and all that came has been sent.
+fn enter(rung: RungKind, ends: &mut Ends<'_, '_>) -> Rung {
+    match rung {
+        RungKind::Copy => {
+            ends.source.resume_recv();
+            Rung::default()
+        }
+        RungKind::Bundle => Rung::Gather(Box::new(Gather::new(ends.source, ZeroCopy::Off)), rung),
+        RungKind::SendZc => {
+            let zero_copy = ZeroCopy::From { bytes: ends.settings.zc_min, copies: 0 };
+            Rung::Gather(Box::new(Gather::new(ends.source, zero_copy)), rung)
+        }
+        RungKind::Splice => Rung::Splice(Box::new(Splice::new(ends.source))),
+        RungKind::UringSplice => Rung::UringSplice(Box::new(UringSplice::new(ends.source))),
     }
 }

@@ -6,6 +6,9 @@
 //!     └────────────── `demote_after` short reads in a row ───────────┘
 //! ```
 //!
+//! `bundle`, `uring-splice` and `send-zc` are never chosen: splice costs less than any of them wherever it was
+//! measured, and where it cannot be had, copying is the rung that needs least.
+//!
 //! A burst is what a source delivers before it has nothing more. Ping-pong of small messages never makes one, so it
 //! never leaves the cheapest rung for small messages; a response of a few hundred KiB makes several. Between the two
 //! thresholds nothing changes, so a peer that alternates does not make the ladder swing.
@@ -14,7 +17,7 @@ use crate::report::RungKind;
 
 /// How a listener wants bytes forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Forward {
+pub enum Forward {
     /// Start in copy, change as the bytes suggest.
     Auto,
     /// Stay on one rung, to compare.
@@ -22,22 +25,31 @@ pub(crate) enum Forward {
 }
 
 /// What the ladder goes by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LadderSettings {
-    pub(crate) forward: Forward,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LadderSettings {
+    pub forward: Forward,
     /// A burst of this size speaks for splice.
-    pub(crate) promote_bytes: u32,
+    pub promote_bytes: u32,
     /// So many in a row decide.
-    pub(crate) promote_after: u8,
+    pub promote_after: u8,
     /// So many short reads in a row decide for copy.
-    pub(crate) demote_after: u8,
+    pub demote_after: u8,
+    /// On `send-zc`: batches of at least so many bytes are sent without a copy.
+    pub zc_min: u32,
     /// Bytes that one connection may move before others get their turn.
-    pub(crate) budget: u32,
+    pub budget: u32,
 }
 
 impl Default for LadderSettings {
     fn default() -> Self {
-        Self { forward: Forward::Auto, promote_bytes: 32 << 10, promote_after: 2, demote_after: 4, budget: 1 << 20 }
+        Self {
+            forward: Forward::Auto,
+            promote_bytes: 8 << 10,
+            promote_after: 2,
+            demote_after: 4,
+            zc_min: 64 << 10,
+            budget: 1 << 20,
+        }
     }
 }
 
@@ -51,10 +63,14 @@ pub(crate) enum Advice {
 /// The memory of one direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Observer {
-    /// Bytes of the burst that is under way.
+    /// Bytes of the burst that is under way, since it last spoke for a change.
     burst: u32,
+    /// The burst under way has spoken for a change.
+    spoke: bool,
     /// Observations in a row that speak for a change.
     streak: u8,
+    /// Splice was refused; this direction does not ask again.
+    no_splice: bool,
 }
 
 impl Observer {
@@ -63,11 +79,14 @@ impl Observer {
         self.burst = self.burst.saturating_add(bytes);
         match settings.forward {
             Forward::Always(RungKind::Copy) => Advice::Stay,
+            // Refused once, it is not asked for at every buffer again.
+            Forward::Always(RungKind::Splice | RungKind::UringSplice) if self.no_splice => Advice::Stay,
             Forward::Always(other) => Advice::Change(other),
-            Forward::Auto if self.burst < settings.promote_bytes => Advice::Stay,
+            Forward::Auto if self.no_splice || self.burst < settings.promote_bytes => Advice::Stay,
             Forward::Auto => {
                 // A stream without a pause is one burst after another.
                 self.burst = 0;
+                self.spoke = true;
                 self.streak = self.streak.saturating_add(1);
                 self.decide(settings.promote_after, RungKind::Splice)
             }
@@ -76,14 +95,15 @@ impl Observer {
 
     /// On the copy rung: the source has nothing more for now.
     pub(crate) fn dried_up(&mut self) {
-        if self.burst > 0 {
+        if self.burst > 0 && !self.spoke {
             self.streak = 0;
-            self.burst = 0;
         }
+        self.burst = 0;
+        self.spoke = false;
     }
 
-    /// On the splice rung: one read brought so many bytes, and the source has no more for now.
-    pub(crate) fn spliced(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
+    /// On a bulk rung: one read brought so many bytes, and the source has no more for now.
+    pub(crate) fn bulk_read(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
         if bytes >= settings.promote_bytes / 2 || settings.forward != Forward::Auto {
             self.streak = 0;
             return Advice::Stay;
@@ -92,9 +112,14 @@ impl Observer {
         self.decide(settings.demote_after, RungKind::Copy)
     }
 
-    /// A change could not be made (descriptors or pipes were used up): start over.
+    /// Back on copy: count from the beginning.
+    pub(crate) fn start_over(&mut self) {
+        *self = Self { no_splice: self.no_splice, ..Self::default() };
+    }
+
+    /// Splice could not be had (descriptors or pipes were used up): this direction stays on copy.
     pub(crate) fn refused(&mut self) {
-        *self = Self::default();
+        *self = Self { no_splice: true, ..Self::default() };
     }
 
     fn decide(&mut self, after: u8, to: RungKind) -> Advice {
@@ -115,6 +140,7 @@ mod tests {
         promote_bytes: 32_768,
         promote_after: 2,
         demote_after: 3,
+        zc_min: 1,
         budget: 1 << 20,
     };
 
@@ -148,6 +174,11 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_a_little_over_the_threshold_counts_as_one() {
+        assert_eq!(bursts_until_splice(&[33 << 10, 33 << 10]), Some(1));
+    }
+
+    #[test]
     fn a_lone_burst_decides_nothing() {
         assert_eq!(bursts_until_splice(&[40 << 10, 64, 40 << 10, 64, 40 << 10]), None);
     }
@@ -155,7 +186,7 @@ mod tests {
     #[test]
     fn short_reads_in_a_row_lead_back_and_long_ones_in_between_do_not() {
         let mut observer = Observer::default();
-        let mut advise = |bytes| observer.spliced(bytes, &SETTINGS);
+        let mut advise = |bytes| observer.bulk_read(bytes, &SETTINGS);
         for bytes in [1, 1, 1 << 20, 1, 1, 20 << 10] {
             assert_eq!(advise(bytes), Advice::Stay);
         }
@@ -167,7 +198,7 @@ mod tests {
         let mut observer = Observer::default();
         for round in 0..1000 {
             let bytes = if round % 2 == 0 { 1 } else { 1 << 20 };
-            assert_eq!(observer.spliced(bytes, &SETTINGS), Advice::Stay);
+            assert_eq!(observer.bulk_read(bytes, &SETTINGS), Advice::Stay);
         }
     }
 
@@ -177,7 +208,7 @@ mod tests {
         let mut observer = Observer::default();
         assert_eq!(observer.copied(1, &forced), Advice::Change(RungKind::Splice));
         for _ in 0..100 {
-            assert_eq!(observer.spliced(1, &forced), Advice::Stay);
+            assert_eq!(observer.bulk_read(1, &forced), Advice::Stay);
         }
         let copy = LadderSettings { forward: Forward::Always(RungKind::Copy), ..SETTINGS };
         for _ in 0..100 {

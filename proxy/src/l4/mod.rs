@@ -3,7 +3,9 @@
 mod accept;
 mod connection;
 mod direction;
+mod greeting;
 mod ladder;
+mod preface;
 mod relay;
 mod rung;
 mod tally;
@@ -11,7 +13,5 @@ mod tally;
 mod tests;
 
 pub(crate) use accept::accept_loop;
-#[cfg(test)]
-pub(crate) use ladder::Forward;
-pub(crate) use ladder::LadderSettings;
+pub use ladder::{Forward, LadderSettings};
 pub(crate) use tally::Tally;

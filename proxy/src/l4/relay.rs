@@ -1,7 +1,7 @@
 //! Moving bytes between two sockets, both ways at once, until both directions have ended.
 
 use super::{
-    direction::{Direction, Phase, Progress},
+    direction::{Direction, Ends, Phase, Progress},
     ladder::LadderSettings,
     tally::Tally,
 };
@@ -45,8 +45,12 @@ impl Relay {
         context: &mut Context<'_>,
     ) -> Verdict {
         loop {
-            let up = self.up.step(downstream, upstream, self.down.phase, settings, &mut moved.up, context);
-            let down = self.down.step(upstream, downstream, self.up.phase, settings, &mut moved.down, context);
+            let (source, sink, tally) = (&mut *downstream, &mut *upstream, &mut moved.up);
+            let opposite = self.down.phase;
+            let up = self.up.step(Ends { source, sink, opposite, settings, tally, context });
+            let (source, sink, tally) = (&mut *upstream, &mut *downstream, &mut moved.down);
+            let opposite = self.up.phase;
+            let down = self.down.step(Ends { source, sink, opposite, settings, tally, context });
             match (up, down) {
                 (Progress::SourceReset, _) => return Verdict::Over(Reason::DownstreamReset),
                 (_, Progress::SourceReset) => return Verdict::Over(Reason::UpstreamReset),

@@ -1,5 +1,6 @@
 //! What one poll of a connection moved, and on which rungs.
 
+use super::rung::ZeroCopyReports;
 use crate::report::{RungKind, RungReport};
 
 /// Counted on the stack while a connection is polled, then added to the shard's counters.
@@ -18,6 +19,14 @@ impl Tally {
     pub(super) fn entered(&mut self, rung: RungKind) {
         self.rungs[rung as usize].entered += 1;
         self.changed = true;
+    }
+
+    pub(super) fn zero_copy(&mut self, rung: RungKind, reports: ZeroCopyReports) {
+        let of = &mut self.rungs[rung as usize];
+        of.zero_copied += u64::from(reports.zero_copied);
+        of.copied += u64::from(reports.copied);
+        of.switched_off += u64::from(reports.switched_off);
+        self.changed |= reports.zero_copied + reports.copied > 0;
     }
 
     pub(super) fn refused(&mut self, rung: RungKind) {
@@ -40,6 +49,9 @@ impl Tally {
             total.bytes += part.bytes;
             total.entered += part.entered;
             total.refused += part.refused;
+            total.zero_copied += part.zero_copied;
+            total.copied += part.copied;
+            total.switched_off += part.switched_off;
         }
     }
 }

@@ -1,18 +1,22 @@
-//! What the data path costs in allocations, on a real ring and real sockets, one shard on the test's own thread.
+//! The data path on real sockets, one shard on the test's own thread: what it costs in allocations, and that no rung of
+//! the ladder loses, repeats or reorders a byte.
 
-use super::accept_loop;
+use super::{Forward, LadderSettings, accept_loop};
 use crate::{
+    guard::Guard,
+    report::{Reason, RungKind},
     snapshot::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot},
     state::State,
 };
-use balance_config::model::{Address, Policy, SocketOptions};
+use balance_config::model::{self, Address, Policy, ProxyProtocolVersion, SocketOptions, Untrusted};
 use balance_engine::{
     Handle, Received,
     buf::{Budget, BufferPool, Class, Sizes},
     clock::Clock,
-    driver::{StreamOptions, Target, uring},
+    driver::{Driver, StreamOptions, Target, epoll::EpollDriver, uring},
     executor::{Admission, Limits},
     net::{self, Socket, connect},
+    rng::Rng,
     shard,
     testing::{CountingAllocator, allocations},
 };
@@ -34,7 +38,15 @@ fn handle() -> Handle {
     Handle::new(Box::new(driver), pool, Limits::default(), Duration::from_secs(10))
 }
 
-fn snapshot(endpoint: SocketAddr) -> Arc<Snapshot> {
+/// What a test wants otherwise than usual.
+#[derive(Clone, Default)]
+struct Wishes {
+    ladder: LadderSettings,
+    guard: Arc<Guard>,
+    proxy_protocol: Option<ProxyProtocolVersion>,
+}
+
+fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
     let socket = SocketOptions { nodelay: true, keepalive: Some(Duration::from_secs(60)) };
     let endpoint = Arc::new(Endpoint { id: EndpointId(1), address: Address::Ip(endpoint), weight: 1 });
     let cluster = Arc::new(Cluster {
@@ -45,6 +57,7 @@ fn snapshot(endpoint: SocketAddr) -> Arc<Snapshot> {
         connect_attempts: 3,
         fail_timeout: Duration::from_secs(5),
         socket,
+        proxy_protocol: wishes.proxy_protocol,
     });
     let bind = Bind { id: BindId(1), address: Address::Ip(SocketAddr::from(([127, 0, 0, 1], 0))) };
     let listener = Arc::new(Listener {
@@ -53,6 +66,8 @@ fn snapshot(endpoint: SocketAddr) -> Arc<Snapshot> {
         cluster: Arc::clone(&cluster),
         idle_timeout: Some(Duration::from_secs(60)),
         half_close_timeout: Some(Duration::from_secs(60)),
+        ladder: wishes.ladder,
+        guard: wishes.guard,
     });
     Arc::new(Snapshot { version: 1, listeners: vec![listener], clusters: vec![cluster] })
 }
@@ -63,7 +78,7 @@ fn listening() -> (SocketAddr, OwnedFd) {
 }
 
 /// An echo backend and the proxy before it, on one shard.
-fn world(handle: &Handle) -> (Rc<State>, SocketAddr) {
+fn world(handle: &Handle, wishes: Wishes) -> (Rc<State>, SocketAddr) {
     let (backend, backend_fd) = listening();
     let mut listener = net::Listener::new(handle, backend_fd).expect("adopted");
     let spawner = handle.clone();
@@ -74,7 +89,7 @@ fn world(handle: &Handle) -> (Rc<State>, SocketAddr) {
     };
     let _admitted = handle.spawn(Admission::Always, serve);
     let state = State::new(handle.clone(), 0, 0, 1);
-    state.adopt(snapshot(backend));
+    state.adopt(snapshot(backend, wishes));
     let (front, front_fd) = listening();
     let listener = net::Listener::new(handle, front_fd).expect("adopted");
     let named = state.listener_named("l").expect("in the snapshot");
@@ -109,7 +124,7 @@ async fn open(handle: &Handle, front: SocketAddr) -> Socket {
 #[test]
 fn a_forwarded_chunk_allocates_nothing() {
     let handle = handle();
-    let (_state, front) = world(&handle);
+    let (_state, front) = world(&handle, Wishes::default());
     let inner = handle.clone();
     let spent = shard::block_on(&handle, async move {
         let mut socket = open(&inner, front).await;
@@ -126,15 +141,15 @@ fn a_forwarded_chunk_allocates_nothing() {
     shard::finish(&handle).expect("drained");
 }
 
-/// Two of the proxy, for its task and for the connect phase, and one of the backend in this test. Tables grow by chunks,
-/// now and then.
+/// Two of the proxy, for its task and for the connect phase, and one of the backend in this test. Tables grow by
+/// chunks, now and then.
 #[test]
 fn a_connection_costs_a_handful_of_allocations() {
     const CONNECTIONS: u64 = 1000;
     /// And a tenth of one for growing tables.
     const EACH_MAX: f64 = 3.1;
     let handle = handle();
-    let (state, front) = world(&handle);
+    let (state, front) = world(&handle, Wishes::default());
     let inner = handle.clone();
     let spent = shard::block_on(&handle, async move {
         for _ in 0..100 {
@@ -153,4 +168,237 @@ fn a_connection_costs_a_handful_of_allocations() {
     assert!(each <= EACH_MAX, "{each} allocations a connection");
     shard::finish(&handle).expect("drained");
     assert!(state.table.borrow().is_empty());
+}
+
+/// Byte number `at` of what a client sends.
+fn pattern(at: u64) -> u8 {
+    (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}
+
+/// Send `total` bytes in bursts of random sizes, then close the write half; take everything that comes back, as slowly
+/// as `patience` demands. Returns how much came back and whether each byte was the right one.
+async fn converse(handle: Handle, front: SocketAddr, total: u64, seed: u64) -> (u64, bool) {
+    let mut rng = Rng::new(seed);
+    let mut socket = open(&handle, front).await;
+    let (mut sent, mut got, mut right) = (0, 0, true);
+    let mut burst = 0_u64;
+    let mut spare = handle.pool().take(Class::Large);
+    std::future::poll_fn(move |cx| {
+        loop {
+            let mut moved = false;
+            if socket.is_sending() {
+                if let std::task::Poll::Ready(done) = socket.poll_sent(cx) {
+                    sent += u64::from(done.result.expect("the echo takes all"));
+                    spare = Some(done.buffer);
+                    moved = true;
+                    if sent == total {
+                        socket.shutdown();
+                    }
+                }
+            } else if sent < total && (burst > 0 || got == sent || rng.chance(1, 4)) {
+                if burst == 0 {
+                    burst = [1, 64, 4096, 70_000, 1 << 20][rng.index(5)].min(total - sent);
+                }
+                let mut buffer = spare.take().expect("not sending");
+                let len = burst.min(buffer.len() as u64).min(total - sent);
+                for (i, byte) in buffer[..len as usize].iter_mut().enumerate() {
+                    *byte = pattern(sent + i as u64);
+                }
+                burst -= len;
+                socket.start_send(buffer, 0, len as u32);
+                moved = true;
+            }
+            match socket.poll_recv(cx) {
+                std::task::Poll::Ready(Received::Data(chunk)) => {
+                    let bytes = &chunk.buffer[..chunk.len as usize];
+                    right &= bytes.iter().zip(got..).all(|(byte, at)| *byte == pattern(at));
+                    got += bytes.len() as u64;
+                    moved = true;
+                }
+                std::task::Poll::Ready(Received::Eof) => return std::task::Poll::Ready((got, right)),
+                std::task::Poll::Ready(Received::Failed(errno)) => panic!("failed after {got} bytes: {errno}"),
+                std::task::Poll::Pending => {}
+            }
+            if !moved {
+                return std::task::Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+fn every_byte_comes_back(driver: impl Fn(BufferPool) -> Box<dyn Driver>, forward: Forward) {
+    const TOTAL: u64 = 24 << 20;
+    let pool = BufferPool::new(Sizes::default(), Budget::new(64 << 20));
+    let driver = driver(pool.clone());
+    let handle = Handle::new(driver, pool, Limits::default(), Duration::from_secs(10));
+    let ladder = LadderSettings { forward, zc_min: 1, ..LadderSettings::default() };
+    let (state, front) = world(&handle, Wishes { ladder, ..Wishes::default() });
+    for seed in 0..3 {
+        let client = converse(handle.clone(), front, TOTAL, seed);
+        let (got, right) = shard::block_on(&handle, client).expect("the driver works");
+        assert_eq!((got, right), (TOTAL, true), "{forward:?}, seed {seed}");
+    }
+    let rungs = state.report().rungs;
+    println!("{forward:?}: {rungs:?}");
+    if let Forward::Always(rung) = forward {
+        assert!(rungs[rung as usize].bytes > TOTAL, "{rung:?} was not used");
+    }
+    shard::finish(&handle).expect("drained");
+    assert!(state.table.borrow().is_empty());
+    assert_eq!(handle.stats().pipes.in_use, 0);
+    assert_eq!(handle.stats().descriptors, 0);
+}
+
+fn ring(without: &[uring::Feature]) -> impl Fn(BufferPool) -> Box<dyn Driver> {
+    let features = uring::probe().expect("io_uring").minus(without);
+    move |pool| {
+        let config = uring::UringConfig { features, ring_buffers: 256 };
+        Box::new(uring::UringDriver::new(config, pool, Clock::monotonic()).expect("a ring"))
+    }
+}
+
+fn epoll(pool: BufferPool) -> Box<dyn Driver> {
+    Box::new(EpollDriver::new(pool, Clock::monotonic()).expect("epoll"))
+}
+
+#[test]
+fn no_rung_loses_a_byte_on_a_ring() {
+    for rung in RungKind::ALL {
+        every_byte_comes_back(ring(&[]), Forward::Always(rung));
+    }
+}
+
+#[test]
+fn no_rung_loses_a_byte_on_a_ring_without_direct_descriptors_and_bundles() {
+    for rung in RungKind::ALL {
+        every_byte_comes_back(ring(&[uring::Feature::Direct, uring::Feature::Bundle]), Forward::Always(rung));
+    }
+}
+
+#[test]
+fn no_rung_loses_a_byte_on_epoll() {
+    for rung in RungKind::ALL {
+        every_byte_comes_back(epoll, Forward::Always(rung));
+    }
+}
+
+#[test]
+fn changing_rungs_loses_no_byte() {
+    every_byte_comes_back(ring(&[]), Forward::Auto);
+    every_byte_comes_back(epoll, Forward::Auto);
+}
+
+/// A listener's rules, from what the configuration says.
+fn guard(change: impl FnOnce(&mut model::Listener)) -> Arc<Guard> {
+    let mut listener = crate::control::fixture::listener("l", &["127.0.0.1:0"], "c");
+    change(&mut listener);
+    Arc::new(Guard::new(&listener))
+}
+
+fn loopback(prefix: u8) -> model::Network {
+    model::Network { address: [127, 0, 0, 0].into(), prefix }
+}
+
+fn trusting(trusted: model::Network, untrusted: Untrusted) -> Arc<Guard> {
+    let timeout = Duration::from_millis(200);
+    guard(|l| l.proxy_protocol = Some(model::ProxyProtocolIn { trusted: vec![trusted], untrusted, timeout }))
+}
+
+/// Send these pieces, one after the other has gone out, and take what comes back until the end.
+async fn say(
+    handle: Handle,
+    front: SocketAddr,
+    pieces: Vec<Vec<u8>>,
+) -> Result<Vec<u8>, balance_engine::driver::Errno> {
+    let mut socket = open(&handle, front).await;
+    for piece in pieces {
+        let mut buffer = handle.pool().take(Class::Small).expect("a buffer");
+        buffer[..piece.len()].copy_from_slice(&piece);
+        socket.send_all(buffer, piece.len() as u32).await?;
+    }
+    socket.shutdown();
+    let mut got = Vec::new();
+    loop {
+        match socket.recv().await {
+            Received::Data(chunk) => got.extend_from_slice(&chunk.buffer[..chunk.len as usize]),
+            Received::Eof => return Ok(got),
+            Received::Failed(errno) => return Err(errno),
+        }
+    }
+}
+
+/// What the echo backend says to a client that says `pieces`, and the reasons of all endings.
+fn told(wishes: Wishes, pieces: &[&[u8]]) -> (Option<String>, Vec<Reason>) {
+    let handle = handle();
+    let (state, front) = world(&handle, wishes);
+    let pieces = pieces.iter().map(|p| p.to_vec()).collect();
+    let got = shard::block_on(&handle, say(handle.clone(), front, pieces)).expect("the ring works");
+    let waiting = Rc::clone(&state);
+    let settled = std::future::poll_fn(move |cx| {
+        if waiting.table.borrow().is_empty() {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    });
+    shard::block_on(&handle, settled).expect("the ring works");
+    let endings = state.report().endings;
+    shard::finish(&handle).expect("drained");
+    let reasons = endings.into_iter().filter(|(_, count)| *count > 0).map(|(reason, _)| reason).collect();
+    (got.ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()), reasons)
+}
+
+#[test]
+fn an_endpoint_gets_the_proxy_header_that_it_wants() {
+    let wishes = Wishes { proxy_protocol: Some(ProxyProtocolVersion::V1), ..Wishes::default() };
+    let (got, reasons) = told(wishes, &[b"hello"]);
+    let got = got.expect("echoed");
+    assert!(got.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 ") && got.ends_with("\r\nhello"), "{got:?}");
+    assert_eq!(reasons, [Reason::Finished]);
+}
+
+#[test]
+fn a_trusted_header_is_taken_at_every_cut_and_passed_on() {
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 4000 443\r\nhello";
+    for cut in 1..header.len() {
+        let wishes = Wishes {
+            guard: trusting(loopback(8), Untrusted::Reject),
+            proxy_protocol: Some(ProxyProtocolVersion::V1),
+            ..Wishes::default()
+        };
+        let (got, reasons) = told(wishes, &[&header[..cut], &header[cut..]]);
+        assert_eq!(got.as_deref(), std::str::from_utf8(header).ok(), "cut at {cut}");
+        assert_eq!(reasons, [Reason::Finished]);
+    }
+}
+
+#[test]
+fn headers_that_are_wrong_late_or_untrusted_are_refused() {
+    let strict = || Wishes { guard: trusting(loopback(8), Untrusted::Reject), ..Wishes::default() };
+    let elsewhere = model::Network { address: [192, 0, 2, 0].into(), prefix: 24 };
+    assert_eq!(told(strict(), &[b"GET / HTTP/1.1\r\n"]), (None, vec![Reason::BadPreface]));
+    assert_eq!(told(strict(), &[b"PROXY TCP4 1.2.3.4"]), (None, vec![Reason::BadPreface]), "cut off by the end");
+    let untrusted = Wishes { guard: trusting(elsewhere, Untrusted::Reject), ..Wishes::default() };
+    assert_eq!(told(untrusted, &[b"hello"]), (None, vec![Reason::Untrusted]));
+    let plain = Wishes { guard: trusting(elsewhere, Untrusted::Plain), ..Wishes::default() };
+    assert_eq!(told(plain, &[b"PROXY TCP4 \r\n"]), (Some("PROXY TCP4 \r\n".into()), vec![Reason::Finished]));
+}
+
+#[test]
+fn the_lists_look_at_the_client_behind_the_proxy() {
+    let denied = model::Network { address: [192, 0, 2, 7].into(), prefix: 32 };
+    let behind = guard(|l| {
+        let timeout = Duration::from_secs(1);
+        let trusted = vec![loopback(8)];
+        l.proxy_protocol = Some(model::ProxyProtocolIn { trusted, untrusted: Untrusted::Reject, timeout });
+        l.deny = vec![denied];
+    });
+    let wishes = || Wishes { guard: Arc::clone(&behind), ..Wishes::default() };
+    let (got, reasons) = told(wishes(), &[b"PROXY TCP4 192.0.2.7 198.51.100.1 4000 443\r\nhello"]);
+    assert_eq!((got, reasons), (None, vec![Reason::Denied]));
+    let (got, _) = told(wishes(), &[b"PROXY TCP4 192.0.2.8 198.51.100.1 4000 443\r\nhello"]);
+    assert_eq!(got.as_deref(), Some("hello"));
+    let only = Wishes { guard: guard(|l| l.allow = vec![denied]), ..Wishes::default() };
+    assert_eq!(told(only, &[b"hello"]), (None, vec![Reason::Denied]));
 }

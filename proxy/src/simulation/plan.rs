@@ -9,7 +9,7 @@ use crate::{
     l4::{Forward, LadderSettings},
     report::RungKind,
 };
-use balance_config::model::{Address, Cluster, Config, Endpoint, Listener, Policy};
+use balance_config::model::{Address, Cluster, Config, Endpoint, EndpointAddress, Listener, Policy};
 use balance_engine::{buf::Sizes, clock::Timestamp, driver::sim::Faults, rng::Rng};
 use std::{net::SocketAddr, time::Duration};
 
@@ -64,12 +64,25 @@ pub(super) enum Action {
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     /// A listener gets another cluster.
-    Cluster { listener: usize, cluster: usize },
+    Cluster {
+        listener: usize,
+        cluster: usize,
+    },
     /// Backend and weight of each endpoint.
-    Members { cluster: usize, members: Vec<(usize, u16)> },
-    Policy { cluster: usize, policy: Policy },
-    Remove { listener: usize },
-    Restore { listener: usize },
+    Members {
+        cluster: usize,
+        members: Vec<(usize, u16)>,
+    },
+    Policy {
+        cluster: usize,
+        policy: Policy,
+    },
+    Remove {
+        listener: usize,
+    },
+    Restore {
+        listener: usize,
+    },
 }
 
 /// How hard a world is.
@@ -155,6 +168,7 @@ impl Plan {
             promote_bytes: 1 << rng.index(17),
             promote_after: 1 + rng.index(3) as u8,
             demote_after: 1 + rng.index(4) as u8,
+            zc_min: 64 << 10,
             budget: 1 << rng.index(21),
         };
     }
@@ -301,7 +315,7 @@ impl Change {
         match self {
             Self::Cluster { listener, cluster } => {
                 if let Some(at) = config.listeners.iter().position(|l| l.name == named(listener)) {
-                    config.listeners[at].cluster = format!("c{cluster}");
+                    config.listeners[at].cluster = Some(format!("c{cluster}"));
                 }
             }
             Self::Members { cluster, members } => config.clusters[*cluster].endpoints = endpoints(members, backends),
@@ -317,7 +331,10 @@ impl Change {
 }
 
 fn endpoints(members: &[(usize, u16)], backends: &[SocketAddr]) -> Vec<Endpoint> {
-    let endpoint = |(backend, weight): &(usize, u16)| Endpoint { address: Address::Ip(backends[*backend]), weight: *weight };
+    let endpoint = |(backend, weight): &(usize, u16)| {
+        let address = EndpointAddress::Address(Address::Ip(backends[*backend]));
+        Endpoint { address, weight: *weight, max_connections: None }
+    };
     members.iter().map(endpoint).collect()
 }
 

@@ -25,7 +25,10 @@ pub(super) struct Burst {
 pub(super) enum Reading {
     Eager,
     /// A pause after every so many bytes.
-    Slow { every: u64, pause: Duration },
+    Slow {
+        every: u64,
+        pause: Duration,
+    },
     Never,
 }
 
@@ -194,11 +197,7 @@ fn ping_pong(rng: &mut Rng, bounds: &Bounds) -> Script {
     for _ in 0..1 + rng.index(12) {
         let after_received = if up.len() == 1 { 0 } else { total(&down) };
         up.push(Burst { bytes: size(rng, bounds), after_received, pause: pause(rng, bounds.pause_max) });
-        down.push(Burst {
-            bytes: size(rng, bounds),
-            after_received: total(&up),
-            pause: pause(rng, bounds.pause_max),
-        });
+        down.push(Burst { bytes: size(rng, bounds), after_received: total(&up), pause: pause(rng, bounds.pause_max) });
     }
     let (first, second) = finishes(rng, bounds);
     Script {

@@ -59,13 +59,7 @@ enum Over {
 }
 
 impl Talker {
-    pub(super) fn new(
-        ledger: &Rc<Ledger>,
-        me: Party,
-        socket: Socket,
-        part: Part,
-        lookup: Option<Lookup>,
-    ) -> Self {
+    pub(super) fn new(ledger: &Rc<Ledger>, me: Party, socket: Socket, part: Part, lookup: Option<Lookup>) -> Self {
         let handle = socket.handle().clone();
         let now = handle.now();
         ledger.with(me, |record| record.connected = Some(now));
@@ -180,7 +174,7 @@ impl Talker {
             self.gives_up |= self.eof;
             return false;
         }
-        let ready_at = *self.ready_at.get_or_insert(self.handle.now() + burst.pause);
+        let ready_at = *self.ready_at.get_or_insert_with(|| self.handle.now() + burst.pause);
         if self.pace.poll_at(ready_at, context).is_pending() {
             return false;
         }
@@ -218,7 +212,7 @@ impl Talker {
             Finish::AfterSending => true,
             Finish::AfterPeer { pause } => {
                 self.eof && {
-                    let at = *self.fin_ready_at.get_or_insert(self.handle.now() + pause);
+                    let at = *self.fin_ready_at.get_or_insert_with(|| self.handle.now() + pause);
                     self.pace.poll_at(at, context).is_ready()
                 }
             }

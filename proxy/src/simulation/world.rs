@@ -403,7 +403,9 @@ impl World {
         let (snapshot, sockets) = {
             let old = self.snapshot.borrow().clone();
             let snapshot = Arc::new(compile(&self.config.borrow(), old.as_deref(), &mut self.ids.borrow_mut()));
-            let binds = |s: &Snapshot| s.listeners.iter().flat_map(|l| &l.binds).map(|b| (b.id, b.address.clone())).collect::<Vec<_>>();
+            let binds = |s: &Snapshot| {
+                s.listeners.iter().flat_map(|l| &l.binds).map(|b| (b.id, b.address.clone())).collect::<Vec<_>>()
+            };
             let known: BTreeMap<BindId, Address> = old.iter().flat_map(|s| binds(s)).collect();
             let new = binds(&snapshot).into_iter().filter(|(id, _)| !known.contains_key(id));
             let sockets = new.map(|(id, address)| (id, self.socket_at(&address))).collect();
@@ -664,7 +666,7 @@ impl World {
         let limit = limit.unwrap_or_default();
         let times = |party: Party| self.ledger.with(party, |r| Times::of(r));
         let mine = times(client);
-        let theirs = self.ledger.with(client, |r| r.peer).map_or(Times::default(), times);
+        let theirs = self.ledger.with(client, |r| r.peer).map_or_else(Times::default, times);
         if !matches!(mine.told, Some(Told::Reset(_))) {
             return Err(format!("it ended with {:?}, not by a time-out", mine.told));
         }
@@ -690,7 +692,10 @@ impl World {
         let mine = self.ledger.with(client, |record| format!("{record:?}"));
         let limits = (self.plan.idle, self.plan.half_close);
         let endings = self.state.report().endings;
-        format!("time-outs {limits:?}, {endings:?}, client {mine}, backend {theirs:?}, script {:?}", self.script_of(client))
+        format!(
+            "time-outs {limits:?}, {endings:?}, client {mine}, backend {theirs:?}, script {:?}",
+            self.script_of(client)
+        )
     }
 
     fn describe(&self) -> String {

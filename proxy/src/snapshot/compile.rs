@@ -4,7 +4,15 @@
 //! memory is shared, not copied.
 
 use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot};
-use balance_config::model::{self, Address, Config, SocketOptions};
+use crate::{
+    guard::Guard,
+    l4::{self, LadderSettings},
+    report::RungKind,
+};
+use balance_config::{
+    diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Report, Severity},
+    model::{self, Address, Config, EndpointAddress, SocketOptions},
+};
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
@@ -103,10 +111,53 @@ impl<'a> Previous<'a> {
     }
 }
 
-/// Compiles `config` as the successor of `previous`.
+/// Whether everything in `config` can be compiled.
+///
+/// # Errors
+/// Names what cannot be yet.
+pub(crate) fn supported(config: &Config) -> Result<(), Report> {
+    let mut diagnostics = Vec::new();
+    let mut refuse = |what: String| diagnostics.push(Diagnostic::about(Severity::Error, "the configuration", what));
+    for cluster in &config.clusters {
+        let limited =
+            cluster.max_connections.is_some() || cluster.endpoints.iter().any(|e| e.max_connections.is_some());
+        if limited || cluster.queue.size > 0 {
+            refuse(format!("[clusters.{}]: max_connections and queue are not enforced by this version", cluster.name));
+        }
+        for endpoint in cluster.endpoints.iter().filter(|e| direct(e).is_none()) {
+            refuse(format!(
+                "[clusters.{}]: {} is a name, and this version does not resolve names; write an address",
+                cluster.name, endpoint.address
+            ));
+        }
+    }
+    for listener in &config.listeners {
+        let wanted = [
+            ("routes", !listener.routes.is_empty()),
+            ("per_ip", listener.per_ip.is_some()),
+            ("max_connections", listener.max_connections.is_some()),
+        ];
+        for (key, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
+            refuse(format!("the listener `{}` has {key}, which this version does not do", listener.name));
+        }
+    }
+    let omitted = diagnostics.len().saturating_sub(DIAGNOSTICS_MAX);
+    diagnostics.truncate(DIAGNOSTICS_MAX);
+    if diagnostics.is_empty() { Ok(()) } else { Err(Report { diagnostics, omitted }) }
+}
+
+/// The address of an endpoint that needs no resolver.
+fn direct(endpoint: &model::Endpoint) -> Option<&Address> {
+    match &endpoint.address {
+        EndpointAddress::Address(address) => Some(address),
+        EndpointAddress::Dns { .. } => None,
+    }
+}
+
+/// Compiles `config`, which must be [`supported`], as the successor of `previous`.
 ///
 /// # Panics
-/// When a listener names a cluster that is not there, which loading a configuration rules out.
+/// When a listener names a cluster that is not there, which loading a configuration rules out, or none.
 pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Ids) -> Snapshot {
     let version = previous.map_or(1, |p| p.version + 1);
     let old = previous.map(Previous::new).unwrap_or_default();
@@ -114,8 +165,10 @@ pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Id
         config.clusters.iter().map(|c| cluster(c, old.clusters.get(&*c.name).copied(), ids)).collect();
     let by_name: HashMap<&str, &Arc<Cluster>> = clusters.iter().map(|c| (&*c.name, c)).collect();
     let compile_listener = |from: &model::Listener| {
-        let cluster = by_name.get(&*from.cluster).expect("loading resolves every reference");
-        listener(from, cluster, old.listeners.get(&*from.name).copied(), ids)
+        let cluster =
+            from.cluster.as_deref().and_then(|name| by_name.get(name)).expect("loading resolves every reference");
+        let old = old.listeners.get(&*from.name).copied();
+        listener(from, cluster, ladder(config, from), old, ids)
     };
     let listeners: Vec<_> = config.listeners.iter().map(compile_listener).collect();
     ids.binds.keep(listeners.iter().flat_map(|l| &l.binds).map(|b| b.id.0));
@@ -128,9 +181,10 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
     let endpoints = from
         .endpoints
         .iter()
-        .map(|e| {
-            let id = EndpointId(ids.endpoints.id((from.name.clone(), e.address.clone())));
-            let new = Endpoint { id, address: e.address.clone(), weight: e.weight };
+        .filter_map(|e| direct(e).map(|address| (e, address)))
+        .map(|(e, address)| {
+            let id = EndpointId(ids.endpoints.id((from.name.clone(), address.clone())));
+            let new = Endpoint { id, address: address.clone(), weight: e.weight };
             reuse(known.get(&id).copied(), new, |old, new| old.weight == new.weight)
         })
         .collect();
@@ -142,6 +196,7 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
         connect_attempts: from.connect_attempts,
         fail_timeout: from.fail_timeout,
         socket: from.socket,
+        proxy_protocol: from.proxy_protocol,
     };
     reuse(old, new, |old, new| {
         old.policy == new.policy
@@ -150,12 +205,14 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
             && old.connect_attempts == new.connect_attempts
             && old.fail_timeout == new.fail_timeout
             && old.socket == new.socket
+            && old.proxy_protocol == new.proxy_protocol
     })
 }
 
 fn listener(
     from: &model::Listener,
     cluster: &Arc<Cluster>,
+    ladder: LadderSettings,
     old: Option<&Arc<Listener>>,
     ids: &mut Ids,
 ) -> Arc<Listener> {
@@ -169,13 +226,41 @@ fn listener(
         cluster: cluster.clone(),
         idle_timeout: from.idle_timeout,
         half_close_timeout: from.half_close_timeout,
+        ladder,
+        guard: Arc::new(Guard::new(from)),
     };
     reuse(old, new, |old, new| {
         old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
             && Arc::ptr_eq(&old.cluster, &new.cluster)
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
+            && old.ladder == new.ladder
+            && old.guard == new.guard
     })
+}
+
+fn ladder(config: &Config, listener: &model::Listener) -> LadderSettings {
+    let tuning = config.performance.forward;
+    LadderSettings {
+        forward: forward(config.forward_of(listener)),
+        promote_bytes: tuning.promote_bytes,
+        promote_after: tuning.promote_after,
+        demote_after: tuning.demote_after,
+        zc_min: tuning.zc_min,
+        budget: tuning.splice_budget,
+    }
+}
+
+fn forward(from: model::Forward) -> l4::Forward {
+    let rung = match from {
+        model::Forward::Auto => return l4::Forward::Auto,
+        model::Forward::Copy => RungKind::Copy,
+        model::Forward::Bundle => RungKind::Bundle,
+        model::Forward::Splice => RungKind::Splice,
+        model::Forward::UringSplice => RungKind::UringSplice,
+        model::Forward::SendZc => RungKind::SendZc,
+    };
+    l4::Forward::Always(rung)
 }
 
 fn reuse<T>(old: Option<&Arc<T>>, new: T, same: impl Fn(&T, &T) -> bool) -> Arc<T> {

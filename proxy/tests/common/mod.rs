@@ -98,6 +98,11 @@ impl Proxy {
     pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = command();
         command.args(arguments).envs(variables.iter().copied());
+        Self::launch(command)
+    }
+
+    /// As [`Proxy::start`], for a command that becomes the binary.
+    pub(crate) fn launch(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let lines = Arc::default();
@@ -169,7 +174,9 @@ impl Drop for Proxy {
         drop(self.child.kill());
         drop(self.child.wait());
         if thread::panicking() {
-            eprintln!("what it printed:\n{}", self.lines().join("\n"));
+            let lines = self.lines();
+            let from = lines.len().saturating_sub(100);
+            eprintln!("the last of what it printed:\n{}", lines[from..].join("\n"));
         }
     }
 }

@@ -123,7 +123,10 @@ impl Socket {
 
     fn do_something(&mut self, rig: &mut Rig) {
         match (rig.rng.below(12), self.recv, self.send) {
-            (0..3, None, _) => self.recv = Some(rig.start(Op::Recv { desc: self.desc })),
+            (0..3, None, _) => {
+                let bulk = rig.rng.chance(1, 3);
+                self.recv = Some(rig.start(Op::Recv { desc: self.desc, bulk }));
+            }
             (3..6, _, None) if !self.shut => self.send = Some(self.start_send(rig)),
             (6, Some(recv), _) => rig.cancel(recv),
             (7, _, Some(send)) => rig.cancel(send),

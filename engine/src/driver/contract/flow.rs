@@ -87,7 +87,8 @@ impl Sink {
         let Some(op) = self.op else {
             self.pause = self.pause.saturating_sub(1);
             if self.pause == 0 {
-                self.op = Some(rig.start(Op::Recv { desc: self.desc }));
+                let bulk = rig.rng.chance(1, 3);
+                self.op = Some(rig.start(Op::Recv { desc: self.desc, bulk }));
             }
             return;
         };

@@ -116,7 +116,7 @@ pub(crate) fn cancelling_what_is_over_does_nothing(setup: &Setup) {
         let buffer = rig.buffer();
         let old = rig.start(Op::Send { desc: client, buffer, from: 0, to: 1 });
         rig.last(old);
-        let recv = rig.start(Op::Recv { desc: client });
+        let recv = rig.start(Op::Recv { desc: client, bulk: false });
         rig.cancel(old);
         rig.send_all(server, b"still there");
         rig.run_until("the receive goes on", |rig| rig.next(recv).is_some());
@@ -182,7 +182,7 @@ pub(crate) fn running_out_of_buffers_is_survived(setup: &Setup) {
         let (mut sent, mut received) = (0, 0);
         let mut send = None;
         let mut idle_buffer = Some(rig.buffer());
-        let mut recv = rig.start(Op::Recv { desc: server });
+        let mut recv = rig.start(Op::Recv { desc: server, bulk: false });
         // Every buffer is kept, until there is none left.
         let mut kept = Vec::new();
         let mut starved = false;
@@ -211,7 +211,7 @@ pub(crate) fn running_out_of_buffers_is_survived(setup: &Setup) {
                     other => panic!("{other:?} of a receive"),
                 }
                 if !more {
-                    recv = rig.start(Op::Recv { desc: server });
+                    recv = rig.start(Op::Recv { desc: server, bulk: false });
                 }
             }
             received == total

@@ -14,11 +14,12 @@ mod sys;
 mod tests;
 
 use super::{
-    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, StreamOptions,
-    Target, Token, Turn, Wait,
+    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, Peer,
+    StreamOptions, Target, Token, Turn, Wait,
     addr::{self, AddrBuf},
 };
 use crate::{
+    batch::Batch,
     buf::{Buffer, BufferPool},
     clock::{Clock, Timestamp},
     pipe::{self, Pipe},
@@ -63,6 +64,7 @@ enum Job {
     Connect,
     Recv,
     Poll(Interest),
+    Batch(Box<Batch>),
     Send { buffer: Buffer, from: u32, to: u32 },
 }
 
@@ -100,6 +102,7 @@ impl EpollDriver {
         let Pending { key, job, .. } = pending;
         match job {
             Job::Send { buffer, .. } => self.finish(key, Outcome::SendFailed { buffer, errno }),
+            Job::Batch(batch) => self.finish(key, Outcome::BatchSent { batch: Some(batch), result: Err(errno) }),
             Job::Accept | Job::Connect | Job::Recv | Job::Poll(_) => self.fail(key, errno),
         }
     }
@@ -108,7 +111,7 @@ impl EpollDriver {
     fn park(&mut self, key: OpKey, desc: Desc, job: Job) -> Token {
         let readiness = match job {
             Job::Accept | Job::Recv | Job::Poll(Interest::Read) => sys::IN,
-            Job::Connect | Job::Send { .. } | Job::Poll(Interest::Write) => sys::OUT,
+            Job::Connect | Job::Send { .. } | Job::Batch(_) | Job::Poll(Interest::Write) => sys::OUT,
         };
         let pending = Pending { key, desc, job };
         if let Err(errno) = self.sockets.watch(desc, readiness) {
@@ -192,6 +195,23 @@ impl EpollDriver {
             Err(errno) if sys::is_transient(errno) => self.park(key, desc, Job::Send { buffer, from, to }),
             Err(errno) => {
                 self.finish(key, Outcome::SendFailed { buffer, errno });
+                Token::NONE
+            }
+        }
+    }
+
+    /// epoll has no notifications of its own, so a zero-copy batch is sent like any other.
+    fn submit_batch(&mut self, key: OpKey, desc: Desc, mut batch: Box<Batch>) -> Token {
+        let sent = match self.sockets.get_mut(desc) {
+            None => Err(Errno(libc::EBADF)),
+            Some(socket) if !socket.writers.is_empty() => Err(Errno::AGAIN),
+            Some(_) => sys::send_batch(desc.0 as RawFd, &mut batch),
+        };
+        match sent {
+            Err(errno) if sys::is_transient(errno) => self.park(key, desc, Job::Batch(batch)),
+            result => {
+                let result = result.map(|n| n as u32);
+                self.finish(key, Outcome::BatchSent { batch: Some(batch), result });
                 Token::NONE
             }
         }
@@ -298,12 +318,28 @@ impl Driver for EpollDriver {
         match op {
             Op::Accept { listener } => self.park(key, listener, Job::Accept),
             Op::Connect { to, options } => self.submit_connect(key, &to, options),
-            Op::Recv { desc } => self.park(key, desc, Job::Recv),
+            Op::Recv { desc, bulk } => {
+                if let Some(socket) = self.sockets.get_mut(desc) {
+                    socket.burst = bulk;
+                }
+                self.park(key, desc, Job::Recv)
+            }
             Op::Send { desc, buffer, from, to } => self.submit_send(key, desc, buffer, from, to),
             Op::Poll { desc, interest } => self.park(key, desc, Job::Poll(interest)),
             Op::Install { .. } => {
                 // Descriptors are real ones here.
                 self.finish(key, Outcome::Done);
+                Token::NONE
+            }
+            Op::SendBatch { desc, batch, .. } => self.submit_batch(key, desc, batch),
+            Op::SpliceIn { from, pipe, max } => {
+                let result = pipe::splice(from.0 as RawFd, pipe.write_fd(), max as usize).map(|n| n as u32);
+                self.finish(key, Outcome::Spliced { pipe, result });
+                Token::NONE
+            }
+            Op::SpliceOut { pipe, to, max } => {
+                let result = pipe::splice(pipe.read_fd(), to.0 as RawFd, max as usize).map(|n| n as u32);
+                self.finish(key, Outcome::Spliced { pipe, result });
                 Token::NONE
             }
             Op::Shutdown { desc } => {
@@ -347,6 +383,10 @@ impl Driver for EpollDriver {
 
     fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
         pipe::splice(pipe.read_fd(), to.0 as RawFd, max)
+    }
+
+    fn local_addr(&self, desc: Desc) -> Result<Peer, Errno> {
+        addr::local_addr(desc.0 as RawFd)
     }
 
     fn in_flight(&self) -> usize {

@@ -134,10 +134,16 @@ impl EpollDriver {
 
     fn handle_writable(&mut self, desc: Desc) {
         while let Some(op) = self.sockets.get_mut(desc).and_then(|socket| socket.writers.front().copied()) {
-            let Some(pending) = self.ops.get(op) else {
+            let Some(pending) = self.ops.get_mut(op) else {
                 return;
             };
-            match &pending.job {
+            match &mut pending.job {
+                Job::Batch(batch) => {
+                    let sent = sys::send_batch(desc.0 as RawFd, batch);
+                    if !self.send_ended(op, sent) {
+                        return;
+                    }
+                }
                 Job::Send { buffer, from, to } => {
                     let bytes = &buffer[*from as usize..*to as usize];
                     let sent = sys::send(desc.0 as RawFd, bytes);
@@ -168,6 +174,10 @@ impl EpollDriver {
             (Ok(sent), Pending { key, job: Job::Send { buffer, .. }, .. }) => {
                 let sent = sent as u32;
                 self.finish(key, Outcome::Sent { buffer, sent });
+            }
+            (Ok(sent), Pending { key, job: Job::Batch(batch), .. }) => {
+                let result = Ok(sent as u32);
+                self.finish(key, Outcome::BatchSent { batch: Some(batch), result });
             }
             (Ok(_), _) => unreachable!("only sends are sent"),
             (Err(errno), pending) => self.fail_pending(pending, errno),

@@ -1,6 +1,9 @@
 //! The system calls of the epoll driver, each as a function without surprises.
 
-use crate::driver::{Errno, addr::AddrBuf};
+use crate::{
+    batch::Batch,
+    driver::{Errno, addr::AddrBuf},
+};
 use std::{
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
@@ -111,6 +114,12 @@ pub(super) fn send(fd: RawFd, bytes: &[u8]) -> Result<usize> {
     // SAFETY: the kernel reads inside the slice.
     let sent = check(unsafe { libc::send(fd, at, len, libc::MSG_NOSIGNAL) })?;
     Ok(sent as usize)
+}
+
+pub(super) fn send_batch(fd: RawFd, batch: &mut Batch) -> Result<usize> {
+    let header = batch.header();
+    // SAFETY: the header and what it points to are owned by `batch`, which is not touched meanwhile.
+    check(unsafe { libc::sendmsg(fd, header, libc::MSG_NOSIGNAL) }).map(isize::cast_unsigned)
 }
 
 pub(super) fn accept(listener: RawFd) -> Result<(OwnedFd, AddrBuf)> {

@@ -27,7 +27,19 @@ impl Journal {
     }
 }
 
-const NAMES: [&str; 8] = ["accepted", "connected", "received", "eof", "sent", "send-failed", "done", "failed"];
+const NAMES: [&str; 11] = [
+    "accepted",
+    "connected",
+    "received",
+    "eof",
+    "sent",
+    "send-failed",
+    "done",
+    "failed",
+    "batch-sent",
+    "released",
+    "spliced",
+];
 
 /// An index into [`NAMES`], and the number that matters most.
 fn facts(outcome: &Outcome) -> (u64, u64) {
@@ -40,5 +52,8 @@ fn facts(outcome: &Outcome) -> (u64, u64) {
         Outcome::SendFailed { errno, .. } => (5, errno.0 as u64),
         Outcome::Done => (6, 0),
         Outcome::Failed(errno) => (7, errno.0 as u64),
+        Outcome::BatchSent { result, .. } => (8, result.map_or(0, u64::from)),
+        Outcome::Released { copied, .. } => (9, u64::from(*copied)),
+        Outcome::Spliced { result, .. } => (10, result.map_or(0, u64::from)),
     }
 }

@@ -26,7 +26,7 @@ mod splice;
 mod tests;
 pub mod trace;
 
-use super::{Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Op, OpKey, Token, Turn, Wait};
+use super::{Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Op, OpKey, Peer, Token, Turn, Wait};
 use crate::{
     buf::BufferPool,
     clock::{Clock, Timestamp},
@@ -213,6 +213,10 @@ impl Driver for SimDriver {
 
     fn splice_out(&mut self, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
         self.net.0.borrow_mut().splice_out(self.host, pipe, to, max)
+    }
+
+    fn local_addr(&self, _desc: Desc) -> Result<Peer, Errno> {
+        Err(Errno(libc::EOPNOTSUPP))
     }
 
     fn in_flight(&self) -> usize {

@@ -21,7 +21,7 @@ impl Net {
         match op {
             Op::Accept { listener } => self.submit_accept(host, key, listener),
             Op::Connect { to, .. } => self.submit_connect(host, key, to),
-            Op::Recv { desc } => {
+            Op::Recv { desc, .. } => {
                 let end = self.stream(host, desc);
                 let op = self.park(host, key, Place::Stream(end), Job::Recv);
                 if let Some(side) = self.side(end) {
@@ -33,6 +33,15 @@ impl Net {
             Op::Send { desc, buffer, from, to } => {
                 let end = self.stream(host, desc);
                 self.submit_send(host, key, end, Job::Send { buffer, from, to })
+            }
+            Op::SendBatch { batch, .. } => {
+                let result = Err(Errno(libc::EOPNOTSUPP));
+                self.complete(host, key, Outcome::BatchSent { batch: Some(batch), result });
+                Token::NONE
+            }
+            Op::SpliceIn { pipe, .. } | Op::SpliceOut { pipe, .. } => {
+                self.complete(host, key, Outcome::Spliced { pipe, result: Err(Errno(libc::EOPNOTSUPP)) });
+                Token::NONE
             }
             Op::Poll { desc, interest } => {
                 let end = self.stream(host, desc);

@@ -21,6 +21,8 @@ use std::{
 
 /// Buffers that a fresh ring lends; doubles whenever the kernel found the ring empty.
 const LENT_AT_FIRST: u16 = 64;
+/// Bytes that they may take at first.
+const BYTES_AT_FIRST: usize = 512 << 10;
 
 pub(super) struct BufRing {
     entries: NonNull<BufRingEntry>,
@@ -30,13 +32,20 @@ pub(super) struct BufRing {
     tail: u16,
     group: u16,
     pool: BufferPool,
+    class: Class,
     /// By buffer id: what the kernel may write into.
     lent: Vec<Option<Buffer>>,
     lent_count: u16,
+    /// By ring slot: the id that was last put there …
+    order: Vec<u16>,
+    /// … and by id: the slot it was last put into. A bundle names its first buffer only.
+    place: Vec<u16>,
     /// Ids with no buffer behind them, at least `lent.len() - lent_count`.
     idle_ids: Vec<u16>,
     /// How many to lend; grows up to the size of the ring.
     target: u16,
+    /// … from here, and back to it.
+    at_first: u16,
     /// Buffers taken since the last [`BufRing::rest`].
     taken: u32,
     /// The lent buffers have given their pages back, and none has been used since.
@@ -48,7 +57,7 @@ pub(super) struct BufRing {
 impl BufRing {
     /// # Errors
     /// Those of registering the ring: EINVAL where the kernel is older than 5.19.
-    pub(super) fn register(ring: &IoUring, group: u16, size: u16, pool: BufferPool) -> io::Result<Self> {
+    pub(super) fn register(ring: &IoUring, group: u16, size: u16, class: Class, pool: BufferPool) -> io::Result<Self> {
         let size = size.clamp(16, 1 << 15).next_power_of_two();
         let layout = Layout::array::<BufRingEntry>(usize::from(size))
             .and_then(|l| l.align_to(4096))
@@ -56,6 +65,8 @@ impl BufRing {
         // SAFETY: the layout is not empty.
         let memory = unsafe { alloc_zeroed(layout) };
         let Some(entries) = NonNull::new(memory.cast::<BufRingEntry>()) else { handle_alloc_error(layout) };
+        let affordable = u16::try_from(BYTES_AT_FIRST / pool.size(class).max(1)).unwrap_or(u16::MAX).max(8);
+        let at_first = LENT_AT_FIRST.min(size).min(affordable);
         let mut this = Self {
             entries,
             layout,
@@ -63,10 +74,14 @@ impl BufRing {
             tail: 0,
             group,
             pool,
+            class,
+            order: vec![0; usize::from(size)],
+            place: vec![0; usize::from(size)],
             lent: (0..size).map(|_| None).collect(),
             lent_count: 0,
             idle_ids: (0..size).rev().collect(),
-            target: LENT_AT_FIRST.min(size),
+            target: at_first,
+            at_first,
             taken: 0,
             resting: true,
             dry: false,
@@ -99,6 +114,12 @@ impl BufRing {
         buffer
     }
 
+    /// The id in the slot behind that of `id`: where a bundle goes on.
+    pub(super) fn following(&self, id: u16) -> Option<u16> {
+        let place = self.place.get(usize::from(id))?;
+        self.order.get(usize::from(place.wrapping_add(1) & self.mask)).copied()
+    }
+
     /// The kernel found no buffer: lend more from the next turn on.
     pub(super) fn ran_dry(&mut self) {
         self.dry = true;
@@ -114,7 +135,7 @@ impl BufRing {
 
     /// [`BufRing::rest`] has something to do, at once or after a quiet while.
     pub(super) fn has_leftovers(&self) -> bool {
-        self.lent_count > LENT_AT_FIRST && (!self.resting || self.taken > 0)
+        self.lent_count > self.at_first && (!self.resting || self.taken > 0)
     }
 
     /// To be called now and then. A ring that has grown in a burst and is hardly used any more gives the memory of its
@@ -125,9 +146,9 @@ impl BufRing {
             self.resting = false;
         }
         if taken < u32::from(self.target) {
-            self.target = (self.target / 2).max(LENT_AT_FIRST.min(self.mask + 1));
+            self.target = (self.target / 2).max(self.at_first);
         }
-        if taken < u32::from(LENT_AT_FIRST) && self.lent_count > LENT_AT_FIRST && !self.resting {
+        if taken < u32::from(self.at_first) && self.lent_count > self.at_first && !self.resting {
             self.lent.iter_mut().flatten().for_each(Buffer::release_pages);
             self.resting = true;
         }
@@ -140,7 +161,7 @@ impl BufRing {
         }
         while self.lent_count < self.target
             && let Some(&id) = self.idle_ids.last()
-            && let Some(buffer) = self.pool.take(Class::Small)
+            && let Some(buffer) = self.pool.take(self.class)
         {
             self.idle_ids.pop();
             self.push(id, buffer);
@@ -150,6 +171,8 @@ impl BufRing {
 
     fn push(&mut self, id: u16, mut buffer: Buffer) {
         let slot = usize::from(self.tail & self.mask);
+        self.order[slot] = id;
+        self.place[usize::from(id)] = self.tail & self.mask;
         // SAFETY: the index is masked to the ring's size.
         let mut entry = unsafe { self.entries.add(slot) };
         // SAFETY: the entry is initialised (zeroed at first) and ours until the tail covers it.

@@ -17,6 +17,8 @@ pub enum Feature {
     Install,
     /// Socket options on direct descriptors, Linux 6.7.
     SetSockOpt,
+    /// Receives that fill several buffers at once, Linux 6.10; not where they are known to reorder bytes.
+    Bundle,
     /// No SQ index array, Linux 6.6.
     NoSqArray,
     /// A minimum wait to gather completions, and absolute wait times, Linux 6.12.
@@ -26,14 +28,15 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Self; 6] =
-        [Self::Direct, Self::Install, Self::SetSockOpt, Self::NoSqArray, Self::MinWait, Self::NoIowait];
+    pub const ALL: [Self; 7] =
+        [Self::Direct, Self::Install, Self::SetSockOpt, Self::Bundle, Self::NoSqArray, Self::MinWait, Self::NoIowait];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Install => "install",
             Self::SetSockOpt => "setsockopt",
+            Self::Bundle => "bundle",
             Self::NoSqArray => "nosqarray",
             Self::MinWait => "minwait",
             Self::NoIowait => "noiowait",
@@ -109,6 +112,7 @@ impl Features {
             .with(Feature::Direct)
             .add_if(probe.is_supported(opcode::FixedFdInstall::CODE), Feature::Install)
             .add_if(setsockopt, Feature::SetSockOpt)
+            .add_if(params.is_feature_recvsend_bundle() && !super::probe::reorders_bundles(), Feature::Bundle)
             .add_if(no_sqarray, Feature::NoSqArray)
             .add_if(params.is_feature_min_timeout(), Feature::MinWait)
             .add_if(params.is_feature_no_iowait(), Feature::NoIowait)

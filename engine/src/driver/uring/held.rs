@@ -1,8 +1,10 @@
 //! What operations in flight hold: the kernel's memory, until the last completion.
 
 use crate::{
+    batch::Batch,
     buf::Buffer,
     driver::{Desc, OpKey, addr::AddrBuf},
+    pipe::Pipe,
     slab::{Key, Slab},
 };
 
@@ -30,13 +32,20 @@ pub(super) enum What {
     Shutdown {
         desc: Desc,
     },
+    /// The same, by the ring, which takes a worker thread: where no descriptor was left to install to.
+    ShutdownByRing,
+    /// A vectored send; with zero copy, to its notification.
+    Batch {
+        batch: Box<Batch>,
+    },
+    Splice {
+        pipe: Box<Pipe>,
+    },
     Poll,
     /// A direct descriptor is being given a real one beside it.
     Install {
         desc: Desc,
     },
-    /// The same, by the ring, which takes a worker thread: where no descriptor was left to install to.
-    ShutdownByRing,
     Close {
         desc: Desc,
     },

@@ -8,17 +8,27 @@ use super::{
     bufring::BufRing,
     features::{Feature, Features},
 };
-use crate::buf::BufferPool;
+use crate::buf::{BufferPool, Class};
 use io_uring::{
     EnterFlags, IoUring, squeue,
     types::{DestinationSlot, SubmitArgs, Timespec},
 };
-use std::{collections::HashMap, io, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    time::Duration,
+};
 
 const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 4096;
 /// A table of this size is enough for one lane; the next lane is cheap.
 pub(super) const TABLE_MAX: u32 = 32_768;
+/// Buffer groups.
+const SMALL: u16 = 0;
+const BULK: u16 = 1;
+/// A bulk ring has so many times fewer buffers, which are so many times larger.
+const BULK_SHARE: u16 = 8;
 /// Where one wait under load gathers completions: at most this long, for at most so many.
 const MIN_WAIT_MICROS: u32 = 50;
 const MIN_WAIT_WANT: usize = 32;
@@ -27,12 +37,16 @@ pub(super) struct Lane {
     // Declared first, dropped first: the kernel lets go of the buffers before they are freed.
     pub(super) ring: IoUring,
     pub(super) bufs: BufRing,
+    /// Larger buffers, for bulk receives; made when the first one is asked for.
+    pub(super) bulk: Option<BufRing>,
     /// Free entries of the descriptor table, the next one last. Empty where direct descriptors are off.
     free: Vec<u32>,
     pub(super) table_size: u32,
     /// Real descriptors beside direct ones, by slot: what system calls need.
     pub(super) installed: HashMap<u32, OwnedFd>,
     features: Features,
+    /// Counts up whenever the kernel has work for this lane.
+    signal: Option<OwnedFd>,
 }
 
 /// Make a ring with the flags we insist on. Returns whether NO_SQARRAY was taken too.
@@ -58,8 +72,17 @@ impl Lane {
     pub(super) fn open(config: &UringConfig, pool: BufferPool, table_max: u32) -> io::Result<Self> {
         let features = config.features;
         let (ring, _) = build_ring(features.has(Feature::NoSqArray), SQ_ENTRIES, CQ_ENTRIES)?;
-        let bufs = BufRing::register(&ring, 0, config.ring_buffers, pool)?;
-        let mut lane = Self { ring, bufs, free: Vec::new(), table_size: 0, installed: HashMap::new(), features };
+        let bufs = BufRing::register(&ring, SMALL, config.ring_buffers, Class::Small, pool)?;
+        let mut lane = Self {
+            ring,
+            bufs,
+            bulk: None,
+            free: Vec::new(),
+            table_size: 0,
+            installed: HashMap::new(),
+            features,
+            signal: None,
+        };
         if features.has(Feature::Direct) {
             lane.register_table(table_max)?;
         }
@@ -72,6 +95,61 @@ impl Lane {
         self.free = (0..size).rev().collect();
         self.table_size = size;
         Ok(())
+    }
+
+    /// The buffer group of a receive.
+    ///
+    /// # Errors
+    /// Those of registering the bulk ring.
+    pub(super) fn group(&mut self, bulk: bool, config: &UringConfig, pool: &BufferPool) -> io::Result<u16> {
+        if !bulk {
+            return Ok(SMALL);
+        }
+        if self.bulk.is_none() {
+            let size = (config.ring_buffers / BULK_SHARE).max(16);
+            self.bulk = Some(BufRing::register(&self.ring, BULK, size, Class::Medium, pool.clone())?);
+        }
+        Ok(BULK)
+    }
+
+    pub(super) fn start_turn(&mut self) {
+        self.bufs.start_turn();
+        if let Some(bulk) = &mut self.bulk {
+            bulk.start_turn();
+        }
+    }
+
+    pub(super) fn rest(&mut self) {
+        self.bufs.rest();
+        if let Some(bulk) = &mut self.bulk {
+            bulk.rest();
+        }
+    }
+
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.bufs.has_leftovers() || self.bulk.as_ref().is_some_and(BufRing::has_leftovers)
+    }
+
+    /// Buffers lent to the kernel.
+    pub(super) fn lent(&self) -> u64 {
+        u64::from(self.bufs.lent()) + self.bulk.as_ref().map_or(0, |b| u64::from(b.lent()))
+    }
+
+    /// Have an eventfd signalled when this lane has work. Polling the ring itself would not do: with DEFER_TASKRUN,
+    /// work that waits to be run wakes nobody but who waits in this very ring.
+    ///
+    /// # Errors
+    /// Those of making and registering it.
+    pub(super) fn signal_work(&mut self) -> io::Result<RawFd> {
+        let signal = crate::os::eventfd()?;
+        let fd = signal.as_raw_fd();
+        self.ring.submitter().register_eventfd(fd)?;
+        self.signal = Some(signal);
+        Ok(fd)
+    }
+
+    pub(super) fn signal(&self) -> Option<RawFd> {
+        self.signal.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     pub(super) fn take_slot(&mut self) -> Option<u32> {

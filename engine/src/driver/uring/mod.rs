@@ -20,6 +20,8 @@ mod features;
 mod held;
 mod lane;
 mod probe;
+mod reap;
+mod submit;
 #[cfg(test)]
 mod tests;
 
@@ -27,11 +29,12 @@ pub use features::{Feature, Features, UnknownFeature};
 pub use probe::{Unavailable, probe};
 
 use super::{
-    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, Token, Turn,
-    Wait,
+    CloseHow, Completion, Desc, Driver, DriverCounters, DriverInfo, Errno, Interest, Op, OpKey, Outcome, Peer, Token,
+    Turn, Wait,
     addr::{self, AddrBuf, LINGER_ZERO, SocketOption},
 };
 use crate::{
+    batch::Batch,
     buf::{Buffer, BufferPool},
     clock::{Clock, Timestamp},
     pipe::{self, Pipe},
@@ -69,6 +72,8 @@ enum Kind {
     Wake = 3,
     /// The poll of another lane's ring.
     LaneWork = 4,
+    /// A receive into the bulk ring.
+    BulkRecv = 5,
 }
 
 const INDEX_BITS: u32 = 22;
@@ -90,6 +95,7 @@ fn decode(data: u64) -> (Option<Kind>, u64) {
         2 => Some(Kind::Silent),
         3 => Some(Kind::Wake),
         4 => Some(Kind::LaneWork),
+        5 => Some(Kind::BulkRecv),
         _ => None,
     };
     let index = data >> 32 & ((1 << INDEX_BITS) - 1);
@@ -143,6 +149,7 @@ macro_rules! on {
         }
     };
 }
+use on;
 
 /// The settings of one shard's rings.
 #[derive(Clone, Copy, Debug)]
@@ -237,17 +244,17 @@ impl UringDriver {
         if self.lanes.len() == LANES_MAX {
             return Err(Errno::TOO_MANY_FILES);
         }
-        let lane = Lane::open(&self.config, self.pool.clone(), self.table_max)?;
+        let mut lane = Lane::open(&self.config, self.pool.clone(), self.table_max)?;
+        let signal = lane.signal_work()?;
         let number = self.lanes.len();
-        let ring_fd = lane.ring.as_raw_fd();
         self.lanes.push(lane);
-        self.watch_lane(number, ring_fd);
+        self.watch_lane(number, signal);
         Ok(number)
     }
 
     /// Another lane's completions must wake the wait of the first.
-    fn watch_lane(&mut self, number: usize, ring_fd: RawFd) {
-        let entry = opcode::PollAdd::new(types::Fd(ring_fd), libc::POLLIN as u32)
+    fn watch_lane(&mut self, number: usize, signal: RawFd) {
+        let entry = opcode::PollAdd::new(types::Fd(signal), libc::POLLIN as u32)
             .multi(true)
             .build()
             .user_data(user_data(0, Kind::LaneWork, number as u32, 0));
@@ -269,395 +276,6 @@ impl UringDriver {
     }
 }
 
-/// Submitting, an operation each.
-impl UringDriver {
-    fn accept(&mut self, key: OpKey, listener: Desc) -> Token {
-        let (lane, slot) = match self.slot_for_new() {
-            Ok(place) => place,
-            Err(errno) => return self.fail(key, errno),
-        };
-        let mut addr = self.held.take_addr();
-        let (addr_ptr, len_ptr) = (addr.as_mut_ptr(), addr.len_mut_ptr());
-        let data = self.hold(lane, key, What::Accept { slot, addr });
-        let flags = libc::SOCK_NONBLOCK | if slot.is_none() { libc::SOCK_CLOEXEC } else { 0 };
-        let entry = on!(listener, |fd| opcode::Accept::new(fd, addr_ptr, len_ptr)
-            .file_index(slot.and_then(destination))
-            .flags(flags)
-            .build());
-        self.push(lane, &entry.user_data(data));
-        Token(data)
-    }
-
-    /// Where a new descriptor goes: a lane and a slot there, or the process's own table.
-    fn slot_for_new(&mut self) -> Result<(usize, Option<u32>), Errno> {
-        if !self.direct() {
-            return Ok((0, None));
-        }
-        let lane = self.lane_with_slot()?;
-        Ok((lane, self.lanes[lane].take_slot()))
-    }
-
-    fn connect(&mut self, key: OpKey, to: &super::Target, options: super::StreamOptions) -> Token {
-        let opened = AddrBuf::try_from(to).and_then(|addr| Ok((addr, self.open(to, options)?)));
-        let (addr, desc) = match opened {
-            Ok(opened) => opened,
-            Err(errno) => return self.fail(key, errno),
-        };
-        let mut kept = self.held.take_addr();
-        *kept = addr;
-        let (addr_ptr, addr_len) = (kept.as_ptr(), kept.len());
-        let lane = desc.lane();
-        let data = self.hold(lane, key, What::Connect { desc, addr: kept });
-        let entry = on!(desc, |fd| opcode::Connect::new(fd, addr_ptr, addr_len).build());
-        self.push(lane, &entry.user_data(data));
-        Token(data)
-    }
-
-    /// An unconnected socket with its options. In the ring if it can be, with a system call where an address must be
-    /// bound first.
-    fn open(&mut self, to: &super::Target, options: super::StreamOptions) -> Result<Desc, Errno> {
-        let (lane, slot) = self.slot_for_new()?;
-        let Some(slot) = slot else {
-            let fd = addr::open_stream(to, options)?;
-            self.real_open += 1;
-            return Ok(Desc::real(fd.into_raw_fd()));
-        };
-        if let super::Target::Ip { from: Some(_), .. } = to {
-            let placed = addr::open_stream(to, options).and_then(|fd| self.register(lane, slot, &fd));
-            return placed.inspect_err(|_| self.lanes[lane].give_slot(slot));
-        }
-        self.open_in_ring(lane, slot, to, options);
-        Ok(Desc::direct(lane, slot))
-    }
-
-    /// # Errors
-    /// Those of IORING_REGISTER_FILES_UPDATE.
-    fn register(&mut self, lane: usize, slot: u32, fd: &OwnedFd) -> Result<Desc, Errno> {
-        self.lanes[lane].ring.submitter().register_files_update(slot, &[fd.as_raw_fd()])?;
-        Ok(Desc::direct(lane, slot))
-    }
-
-    /// The kernel issues entries in order, and these never block: the connect that follows finds the socket made. If
-    /// making it failed, connecting says EBADF.
-    fn open_in_ring(&mut self, lane: usize, slot: u32, to: &super::Target, options: super::StreamOptions) {
-        let family = match to {
-            super::Target::Ip { to, .. } if to.is_ipv4() => libc::AF_INET,
-            super::Target::Ip { .. } => libc::AF_INET6,
-            super::Target::Unix(_) => libc::AF_UNIX,
-        };
-        let entry = opcode::Socket::new(family, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0)
-            .file_index(destination(slot))
-            .build();
-        self.push_silent(lane, entry);
-        if family != libc::AF_UNIX {
-            for option in addr::stream_options(options).into_iter().flatten() {
-                self.set_option(lane, slot, option);
-            }
-        }
-    }
-
-    fn push_silent(&mut self, lane: usize, entry: squeue::Entry) {
-        self.push(lane, &entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(silent(lane)));
-    }
-
-    fn set_option(&mut self, lane: usize, slot: u32, option: SocketOption) {
-        let value = static_value(option.value);
-        let entry = opcode::SetSockOpt::new(
-            types::Fixed(slot),
-            option.level.unsigned_abs(),
-            option.name.unsigned_abs(),
-            std::ptr::from_ref(value).cast(),
-            size_of::<i32>() as u32,
-        );
-        self.push_silent(lane, entry.build());
-    }
-
-    fn recv(&mut self, key: OpKey, desc: Desc) -> Token {
-        let (lane, index) = (desc.lane(), key.index());
-        if index >= 1 << INDEX_BITS {
-            return self.fail(key, Errno(libc::ENOMEM));
-        }
-        let data = user_data(lane, Kind::Recv, index, key.generation());
-        let group = self.lanes[lane].bufs.group();
-        let entry = on!(desc, |fd| opcode::RecvMulti::new(fd, group).build());
-        self.receives += 1;
-        self.push(lane, &entry.user_data(data));
-        Token(data)
-    }
-
-    fn send(&mut self, key: OpKey, desc: Desc, buffer: Buffer, from: u32, to: u32) -> Token {
-        debug_assert!(from <= to && to as usize <= buffer.len(), "a range outside the buffer");
-        let lane = desc.lane();
-        let data_ptr = buffer[from as usize..].as_ptr();
-        let data = self.hold(lane, key, What::Send { buffer });
-        // WAITALL: the kernel goes on by itself after a short send.
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-        let entry = on!(desc, |fd| opcode::Send::new(fd, data_ptr, to - from).flags(flags).build());
-        self.push(lane, &entry.user_data(data));
-        Token(data)
-    }
-
-    /// IORING_OP_SHUTDOWN always goes to a worker thread, which costs more than the rest of a short connection. So a
-    /// direct descriptor is installed for a moment, shut down by a plain system call, and closed.
-    fn shutdown(&mut self, key: OpKey, desc: Desc) -> Token {
-        match (self.real_fd(desc), desc.target()) {
-            (Ok(fd), _) | (_, Target::Real(fd)) => {
-                self.finish(key, done_or_failed(addr::shutdown_write(fd)));
-                Token::NONE
-            }
-            (_, Target::Direct { lane, slot }) => {
-                let data = self.hold(lane, key, What::Shutdown { desc });
-                let entry = opcode::FixedFdInstall::new(types::Fixed(slot), 0).build().user_data(data);
-                self.push(lane, &entry);
-                Token(data)
-            }
-        }
-    }
-
-    fn poll(&mut self, key: OpKey, desc: Desc, interest: Interest) -> Token {
-        let lane = desc.lane();
-        let data = self.hold(lane, key, What::Poll);
-        let events = match interest {
-            Interest::Read => libc::POLLIN | libc::POLLRDHUP,
-            Interest::Write => libc::POLLOUT,
-        };
-        let entry = on!(desc, |fd| opcode::PollAdd::new(fd, events as u32).build());
-        self.push(lane, &entry.user_data(data));
-        Token(data)
-    }
-
-    fn install(&mut self, key: OpKey, desc: Desc) -> Token {
-        match desc.target() {
-            Target::Direct { lane, slot } if !self.lanes[lane].installed.contains_key(&slot) => {
-                let data = self.hold(lane, key, What::Install { desc });
-                let entry = opcode::FixedFdInstall::new(types::Fixed(slot), 0).build().user_data(data);
-                self.push(lane, &entry);
-                Token(data)
-            }
-            _ => {
-                self.finish(key, Outcome::Done);
-                Token::NONE
-            }
-        }
-    }
-
-    /// The socket closes for its peer only when its last descriptor does, so the installed one goes first.
-    fn uninstall(&mut self, desc: Desc) {
-        if let Target::Direct { lane, slot } = desc.target() {
-            self.lanes[lane].installed.remove(&slot);
-        }
-    }
-
-    /// The real descriptor behind a descriptor.
-    fn real_fd(&self, desc: Desc) -> Result<RawFd, Errno> {
-        match desc.target() {
-            Target::Real(fd) => Ok(fd),
-            Target::Direct { lane, slot } => {
-                self.lanes[lane].installed.get(&slot).map(AsRawFd::as_raw_fd).ok_or(Errno(libc::EBADF))
-            }
-        }
-    }
-
-    fn close(&mut self, key: OpKey, desc: Desc, how: CloseHow) -> Token {
-        let lane = desc.lane();
-        self.uninstall(desc);
-        if how == CloseHow::Reset {
-            match desc.target() {
-                // An error means that there is no connection to reset.
-                Target::Real(fd) => drop(addr::set_linger_zero(fd)),
-                Target::Direct { slot, .. } => {
-                    let linger = std::ptr::from_ref(&LINGER_ZERO).cast();
-                    let entry = opcode::SetSockOpt::new(
-                        types::Fixed(slot),
-                        libc::SOL_SOCKET as u32,
-                        libc::SO_LINGER as u32,
-                        linger,
-                        size_of::<libc::linger>() as u32,
-                    );
-                    self.push_silent(lane, entry.build());
-                }
-            }
-        }
-        let data = self.hold(lane, key, What::Close { desc });
-        let entry = on!(desc, |fd| opcode::Close::new(fd).build());
-        self.push(lane, &entry.user_data(data));
-        Token(data)
-    }
-}
-
-/// Reaping: from completion queues to [`Completion`]s.
-impl UringDriver {
-    fn reap(&mut self, lane: usize) -> usize {
-        let mut scratch = mem::take(&mut self.scratch);
-        let queue = self.lanes[lane].ring.completion();
-        self.cq_overflows = self.cq_overflows.max(u64::from(queue.overflow()));
-        scratch.extend(queue);
-        let count = scratch.len();
-        for entry in scratch.drain(..) {
-            self.handle(lane, &entry);
-        }
-        self.scratch = scratch;
-        count
-    }
-
-    fn handle(&mut self, lane: usize, entry: &cqueue::Entry) {
-        let (kind, number) = decode(entry.user_data());
-        match kind {
-            Some(Kind::Recv) => self.received(lane, OpKey(number), entry),
-            Some(Kind::Held) => self.held_done(lane, number, entry.result()),
-            Some(Kind::Wake) => {
-                self.woken = true;
-                if !cqueue::more(entry.flags()) {
-                    self.arm_wake();
-                }
-            }
-            Some(Kind::LaneWork) => {
-                let number = OpKey(number).index() as usize;
-                if !cqueue::more(entry.flags()) && number < self.lanes.len() {
-                    self.watch_lane(number, self.lanes[number].ring.as_raw_fd());
-                }
-            }
-            Some(Kind::Silent) => {}
-            None => debug_assert!(false, "a completion with user data that we never gave: {entry:?}"),
-        }
-    }
-
-    fn received(&mut self, lane: usize, key: OpKey, entry: &cqueue::Entry) {
-        let (result, flags) = (entry.result(), entry.flags());
-        let more = cqueue::more(flags);
-        let bufs = &mut self.lanes[lane].bufs;
-        let buffer = cqueue::buffer_select(flags).and_then(|id| bufs.take(id));
-        if result == -libc::ENOBUFS {
-            bufs.ran_dry();
-        }
-        let outcome = match (result, buffer) {
-            (0, _) => Outcome::Eof,
-            (len, Some(buffer)) if len > 0 => Outcome::Received { buffer, len: len.unsigned_abs() },
-            (len, None) if len > 0 => Outcome::Failed(Errno(libc::EIO)),
-            (errno, _) => Outcome::Failed(Errno(-errno)),
-        };
-        if !more {
-            self.receives -= 1;
-        }
-        self.ready.push(Completion { key, outcome, more });
-    }
-
-    fn held_done(&mut self, lane: usize, number: u64, result: i32) {
-        let known = Key::from_u64(number).and_then(|key| Some((key, self.held.get_mut(key)?)));
-        let Some((held_key, held)) = known else {
-            debug_assert!(false, "a completion of an operation that has ended");
-            return;
-        };
-        if let What::Shutdown { desc } = held.what
-            && result < 0
-            && result != -libc::ECANCELED
-        {
-            held.what = What::ShutdownByRing;
-            let data = user_data(lane, Kind::Held, held_key.index(), held_key.generation());
-            let entry = on!(desc, |fd| opcode::Shutdown::new(fd, libc::SHUT_WR).build());
-            self.push(lane, &entry.user_data(data));
-            return;
-        }
-        let Some(Held { key, what }) = self.held.remove(held_key) else { return };
-        let errno = (result < 0).then(|| Errno(-result));
-        if let Some(outcome) = self.outcome(what, lane, result, errno)
-            && key != OpKey::INTERNAL
-        {
-            self.finish(key, outcome);
-        }
-    }
-
-    fn outcome(&mut self, what: What, lane: usize, result: i32, errno: Option<Errno>) -> Option<Outcome> {
-        Some(match (what, errno) {
-            (What::Accept { slot, addr }, None) => {
-                let peer = addr.peer();
-                self.held.give_addr(addr);
-                let desc = match slot {
-                    Some(slot) => Desc::direct(lane, slot),
-                    None => self.count_real(Desc::real(result)),
-                };
-                Outcome::Accepted { desc, peer }
-            }
-            (What::Accept { slot, addr }, Some(errno)) => {
-                self.held.give_addr(addr);
-                if let Some(slot) = slot {
-                    self.lanes[lane].give_slot(slot);
-                }
-                Outcome::Failed(errno)
-            }
-            (What::Connect { desc, addr }, None) => {
-                self.held.give_addr(addr);
-                Outcome::Connected(desc)
-            }
-            (What::Connect { desc, addr }, Some(errno)) => {
-                self.held.give_addr(addr);
-                self.close(OpKey::INTERNAL, desc, CloseHow::Graceful);
-                Outcome::Failed(errno)
-            }
-            (What::Send { buffer }, None) => Outcome::Sent { buffer, sent: result.unsigned_abs() },
-            (What::Send { buffer }, Some(errno)) => Outcome::SendFailed { buffer, errno },
-            (What::Shutdown { .. }, None) => {
-                // SAFETY: FIXED_FD_INSTALL has just given us this descriptor; nobody else knows it.
-                let fd = unsafe { OwnedFd::from_raw_fd(result) };
-                done_or_failed(addr::shutdown_write(fd.as_raw_fd()))
-            }
-            (What::ShutdownByRing | What::Poll, None) => Outcome::Done,
-            (What::Install { desc }, None) => {
-                // SAFETY: FIXED_FD_INSTALL has just given us this descriptor; nobody else knows it.
-                let fd = unsafe { OwnedFd::from_raw_fd(result) };
-                self.keep_installed(desc, fd);
-                Outcome::Done
-            }
-            (What::Shutdown { .. } | What::ShutdownByRing | What::Poll | What::Install { .. }, Some(errno)) => {
-                Outcome::Failed(errno)
-            }
-            (What::Close { desc }, _) => {
-                self.closed(desc);
-                Outcome::Done
-            }
-        })
-    }
-
-    fn keep_installed(&mut self, desc: Desc, fd: OwnedFd) {
-        if let Target::Direct { lane, slot } = desc.target() {
-            self.lanes[lane].installed.insert(slot, fd);
-        }
-    }
-
-    fn count_real(&mut self, desc: Desc) -> Desc {
-        self.real_open += 1;
-        desc
-    }
-
-    fn closed(&mut self, desc: Desc) {
-        match desc.target() {
-            Target::Real(_) => self.real_open = self.real_open.saturating_sub(1),
-            Target::Direct { lane, slot } => self.lanes[lane].give_slot(slot),
-        }
-    }
-
-    fn arm_wake(&mut self) {
-        let Some(fd) = self.wake else { return };
-        let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).multi(true).build().user_data(user_data(
-            0,
-            Kind::Wake,
-            0,
-            0,
-        ));
-        self.push(0, &entry);
-    }
-
-    fn limit(&self, wait: Wait) -> Option<Limit> {
-        let Wait::Until(deadline) = wait else { return None };
-        let deadline = Duration::from_nanos(deadline.as_nanos());
-        Some(if self.config.features.has(Feature::MinWait) {
-            Limit::At(self.epoch + deadline)
-        } else {
-            Limit::For(deadline.saturating_sub(Duration::from_nanos(self.clock.now().as_nanos())))
-        })
-    }
-}
-
 impl Driver for UringDriver {
     fn info(&self) -> DriverInfo {
         self.config.features.info()
@@ -668,7 +286,7 @@ impl Driver for UringDriver {
             descriptors: self.real_open + self.lanes.iter().map(|l| u64::from(l.slots_in_use())).sum::<u64>(),
             cq_overflows: self.cq_overflows,
             min_wait_turns: self.min_wait_turns,
-            ring_buffers: self.lanes.iter().map(|l| u64::from(l.bufs.lent())).sum(),
+            ring_buffers: self.lanes.iter().map(Lane::lent).sum(),
         }
     }
 
@@ -689,8 +307,11 @@ impl Driver for UringDriver {
         match op {
             Op::Accept { listener } => self.accept(key, listener),
             Op::Connect { to, options } => self.connect(key, &to, options),
-            Op::Recv { desc } => self.recv(key, desc),
+            Op::Recv { desc, bulk } => self.recv(key, desc, bulk),
             Op::Send { desc, buffer, from, to } => self.send(key, desc, buffer, from, to),
+            Op::SendBatch { desc, batch, zero_copy } => self.send_batch(key, desc, batch, zero_copy),
+            Op::SpliceIn { from, pipe, max } => self.splice_in_ring(key, from, pipe, max),
+            Op::SpliceOut { pipe, to, max } => self.splice_out_ring(key, pipe, to, max),
             Op::Shutdown { desc } => self.shutdown(key, desc),
             Op::Poll { desc, interest } => self.poll(key, desc, interest),
             Op::Install { desc } => self.install(key, desc),
@@ -708,7 +329,7 @@ impl Driver for UringDriver {
 
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<Turn> {
         for lane in &mut self.lanes {
-            lane.bufs.start_turn();
+            lane.start_turn();
         }
         let mut count = 0;
         for number in 1..self.lanes.len() {
@@ -741,18 +362,22 @@ impl Driver for UringDriver {
         pipe::splice(pipe.read_fd(), self.real_fd(to)?, max)
     }
 
+    fn local_addr(&self, desc: Desc) -> Result<Peer, Errno> {
+        addr::local_addr(self.real_fd(desc)?)
+    }
+
     fn in_flight(&self) -> usize {
         self.held.len() + self.receives + self.ready.len()
     }
 
     fn has_leftovers(&self) -> bool {
-        self.lanes.iter().any(|l| l.bufs.has_leftovers())
+        self.lanes.iter().any(Lane::has_leftovers)
     }
 
     fn shrink(&mut self) {
         self.held.shrink();
         for lane in &mut self.lanes {
-            lane.bufs.rest();
+            lane.rest();
         }
         if self.ready.is_empty() {
             self.ready = Vec::new();
@@ -770,6 +395,15 @@ impl Drop for UringDriver {
             mem::forget(mem::take(&mut self.lanes));
         }
     }
+}
+
+/// The kernel tells in the notification whether it copied.
+const REPORT_ZC_USAGE: u16 = 1 << 3;
+/// Bit of a notification's result: it did.
+const ZC_COPIED: i32 = i32::MIN;
+
+fn sent(result: i32) -> Result<u32, Errno> {
+    u32::try_from(result).map_err(|_| Errno(-result))
 }
 
 fn done_or_failed(result: Result<(), Errno>) -> Outcome {

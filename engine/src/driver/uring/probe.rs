@@ -2,12 +2,13 @@
 //! seccomp filter, a sysctl or a limit may forbid what the kernel offers.
 
 use super::{
-    Feature, Features, UringConfig,
+    Feature, Features, UringConfig, UringDriver,
     lane::{Lane, build_ring},
 };
 use crate::{
-    buf::{BufferPool, Sizes},
-    driver::Errno,
+    buf::{Budget, BufferPool, Sizes},
+    clock::Clock,
+    driver::{Desc, Driver, Errno, Op, OpKey, Outcome, Wait},
 };
 use io_uring::{cqueue, opcode, types};
 use std::{
@@ -53,7 +54,8 @@ pub fn probe() -> Result<Features, Unavailable> {
     let features = step("asking for its operations", Features::of(&ring, no_sqarray, setsockopt))?;
     drop(ring);
     step("receiving through a ring", receive_once(features))?;
-    Ok(features)
+    let bundles = features.has(Feature::Bundle) && bundles_keep_order(features).unwrap_or(false);
+    Ok(if bundles { features } else { features.without(Feature::Bundle) })
 }
 
 /// Set an option through a ring of its own: kernels before 6.7 refuse the command.
@@ -76,7 +78,7 @@ fn has_setsockopt(mut ring: io_uring::IoUring) -> bool {
 /// One multishot receive from a socket pair into a provided buffer, as every connection will do.
 fn receive_once(features: Features) -> io::Result<()> {
     const WORD: &[u8] = b"balance";
-    let pool = BufferPool::new(Sizes::default(), crate::buf::Budget::new(u64::MAX));
+    let pool = BufferPool::new(Sizes::default(), Budget::new(u64::MAX));
     let mut lane = Lane::open(&UringConfig { features: features.without(Feature::Direct), ring_buffers: 16 }, pool, 0)?;
     let (mut theirs, ours) = UnixStream::pair()?;
     theirs.write_all(WORD)?;
@@ -96,4 +98,79 @@ fn receive_once(features: Features) -> io::Result<()> {
         lane.enter_wait(None, false)?;
     }
     if received == Some(WORD) { Ok(()) } else { Err(io::Error::from(Errno(libc::EIO))) }
+}
+
+/// Of the only operation there is.
+const PROBE_KEY: u64 = 1 << 32;
+
+/// Receive more than a few buffers hold, in bundles, and see whether the bytes come in order: some kernels got that
+/// wrong, and no feature bit tells.
+fn bundles_keep_order(features: Features) -> io::Result<bool> {
+    const BYTES: usize = 160 << 10;
+    let sent: Vec<u8> = (0..BYTES).map(|i| (i / 251) as u8).collect();
+    let (mut theirs, ours) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    let pool = BufferPool::new(Sizes::default(), Budget::new(u64::MAX));
+    let config = UringConfig { features, ring_buffers: 256 };
+    let mut driver = UringDriver::new(config, pool, Clock::monotonic())?;
+    let desc = Desc::real(ours.as_raw_fd());
+    driver.submit(OpKey(PROBE_KEY), Op::Recv { desc, bulk: true });
+    let (mut written, mut received, mut out) = (0, Vec::new(), Vec::new());
+    loop {
+        match theirs.write(&sent[written..]) {
+            Ok(bytes) => written += bytes,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
+        }
+        if written == BYTES {
+            theirs.shutdown(std::net::Shutdown::Write)?;
+        }
+        driver.turn(Wait::Forever, &mut out)?;
+        for completion in out.drain(..) {
+            match completion.outcome {
+                Outcome::Received { buffer, len } => received.extend_from_slice(&buffer[..len as usize]),
+                Outcome::Eof => return Ok(received == sent),
+                _ => {}
+            }
+            if !completion.more {
+                driver.submit(OpKey(PROBE_KEY), Op::Recv { desc, bulk: true });
+            }
+        }
+    }
+}
+
+/// Linux 6.13.11 to 6.14.8 may hand out the buffers of a bundle in the wrong order, and no feature bit tells.
+pub(super) fn reorders_bundles() -> bool {
+    kernel_release().is_some_and(|release| ((6, 13, 11)..=(6, 14, 8)).contains(&release))
+}
+
+fn kernel_release() -> Option<(u32, u32, u32)> {
+    parse_release(&std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?)
+}
+
+fn parse_release(text: &str) -> Option<(u32, u32, u32)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some((major, minor, numbers.next().and_then(Result::ok).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_are_in_order_here() {
+        let features = probe().expect("io_uring runs here");
+        if features.has(Feature::Bundle) {
+            assert!(bundles_keep_order(features).expect("the ring works"));
+        }
+    }
+
+    #[test]
+    fn releases_are_read_as_distributions_write_them() {
+        assert_eq!(parse_release("6.18.44-fc-v595\n"), Some((6, 18, 44)));
+        assert_eq!(parse_release("6.14.0-29-generic"), Some((6, 14, 0)));
+        assert_eq!(parse_release("6.1-arch"), Some((6, 1, 0)));
+        assert_eq!(parse_release("nonsense"), None);
+    }
 }

@@ -59,3 +59,49 @@ fn descriptors_tell_their_sort_and_place() {
     assert!(matches!(Desc::real(7).target(), Target::Real(7)));
     assert!(matches!(Desc::direct(63, 32_767).target(), Target::Direct { lane: 63, slot: 32_767 }));
 }
+
+/// Connections on a later lane must wake a shard that waits in the first.
+#[test]
+fn work_on_another_lane_ends_the_wait() {
+    use std::{io::Write, net::TcpStream};
+    let features = probe().expect("io_uring runs here");
+    if !features.has(Feature::Direct) {
+        return;
+    }
+    let pool = BufferPool::new(crate::buf::Sizes::default(), crate::buf::Budget::new(1 << 24));
+    let config = UringConfig { features, ring_buffers: 16 };
+    let mut driver = UringDriver::with_table(config, pool, Clock::monotonic(), 1).expect("a ring");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let to = listener.local_addr().expect("an address");
+    let listener = driver.adopt_listener(listener.into()).expect("adopted");
+    let mut out = Vec::new();
+    let mut open = Vec::new();
+    for number in 1..=3 {
+        let mut peer = TcpStream::connect(to).expect("connected");
+        driver.submit(OpKey(number), Op::Accept { listener });
+        let desc = loop {
+            driver.turn(Wait::Forever, &mut out).expect("a turn");
+            if let Some(Completion { outcome: Outcome::Accepted { desc, .. }, .. }) = out.pop() {
+                break desc;
+            }
+        };
+        driver.submit(OpKey(number), Op::Recv { desc, bulk: false });
+        driver.turn(Wait::No, &mut out).expect("a turn");
+        let writer = std::thread::spawn(move || {
+            peer.write_all(b"hello").expect("written");
+            peer
+        });
+        // Without a wake-up this would wait for ever.
+        while !out.iter().any(|c| matches!(c.outcome, Outcome::Received { len: 5, .. })) {
+            driver.turn(Wait::Forever, &mut out).expect("a turn");
+        }
+        out.clear();
+        open.push(writer.join().expect("written"));
+    }
+    assert_eq!(driver.lanes.len(), 3);
+    drop(open);
+    while driver.in_flight() > 0 {
+        driver.turn(Wait::Forever, &mut out).expect("a turn");
+        out.clear();
+    }
+}

@@ -2,11 +2,13 @@
 //! descriptors. Only then does the new rung read its first byte, so none can be lost, repeated or overtaken.
 
 use super::{Copy, Step};
+use crate::report::RungKind;
 use balance_engine::net::{Installing, Socket};
 use std::task::{Context, Poll};
 
 pub(in crate::l4) struct Leaving {
     copy: Copy,
+    to: RungKind,
     installing: Option<[Installing; 2]>,
 }
 
@@ -21,9 +23,13 @@ pub(in crate::l4) enum Left {
 }
 
 impl Leaving {
-    pub(in crate::l4) fn new(copy: Copy, source: &mut Socket) -> Self {
+    pub(in crate::l4) fn new(copy: Copy, to: RungKind, source: &mut Socket) -> Self {
         source.pause_recv();
-        Self { copy, installing: None }
+        Self { copy, to, installing: None }
+    }
+
+    pub(in crate::l4) fn to(&self) -> RungKind {
+        self.to
     }
 
     pub(in crate::l4) fn step(&mut self, source: &mut Socket, sink: &mut Socket, context: &mut Context<'_>) -> Left {
@@ -31,6 +37,9 @@ impl Leaving {
             let step = self.copy.step(source, sink, &mut 0, context);
             if step != Step::Waiting || sink.is_sending() || !source.recv_is_quiet() {
                 return Left::Not(step);
+            }
+            if !needs_descriptors(self.to) {
+                return Left::Ready;
             }
             self.installing = Some([Installing::new(source), Installing::new(sink)]);
             return Left::Not(Step::Moved { sent: 0 });
@@ -43,5 +52,13 @@ impl Leaving {
             }
         }
         Left::Ready
+    }
+}
+
+/// System calls know real descriptors only.
+fn needs_descriptors(rung: RungKind) -> bool {
+    match rung {
+        RungKind::Splice | RungKind::UringSplice => true,
+        RungKind::Copy | RungKind::Bundle | RungKind::SendZc => false,
     }
 }

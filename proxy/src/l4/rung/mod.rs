@@ -4,12 +4,16 @@
 //! while bytes are in it.
 
 mod copy;
+mod gather;
 mod leaving;
 mod splice;
+mod uring_splice;
 
 pub(super) use copy::Copy;
+pub(super) use gather::{Gather, ZeroCopy, ZeroCopyReports};
 pub(super) use leaving::{Leaving, Left};
 pub(super) use splice::Splice;
+pub(super) use uring_splice::UringSplice;
 
 use balance_engine::driver::Errno;
 

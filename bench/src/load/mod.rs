@@ -1,0 +1,190 @@
+//! The load: its controller, which lets all shards begin together and knows when they are done.
+
+mod gate;
+mod line;
+mod link;
+mod modes;
+mod shard;
+
+use crate::{
+    cli::{Mode, TcpArgs},
+    cpu,
+    failure::Failure,
+    plan::Plan,
+    report::{self, Outcome, Report},
+    tally::Tally,
+    threads::{self, Ground},
+};
+use shard::Place;
+use std::{
+    io::{self, Read},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+/// What the controller says to a shard.
+#[derive(Clone, Copy)]
+enum Message {
+    Begin,
+    Stop,
+}
+
+/// What the controller hears.
+enum Event {
+    /// Every connection of a shard has been tried, and so many are open.
+    Opened { connections: u32 },
+    /// A shard has warmed up.
+    Measuring,
+    /// A shard has stopped loading; it closes its connections now.
+    Stopped,
+    /// A shard's thread ends, whatever the reason.
+    Gone,
+    /// Nobody holds our standard input open any more.
+    InputEnded,
+}
+
+/// `balance-shard bench tcp`.
+pub(crate) fn command(args: &TcpArgs) -> Result<(), Failure> {
+    let plan = Plan::new(args)?;
+    let ground = Ground::new(&args.runtime)?.at_most(plan.connections);
+    let announce = match (plan.mode, args.json) {
+        (Mode::Idle, false) => Announce::Output,
+        (Mode::Idle, true) => Announce::Errors,
+        _ => Announce::Nowhere,
+    };
+    let direct = match &args.backend[..] {
+        [] => None,
+        backend => Some(run(plan.on(backend), &ground, announce)?),
+    };
+    let proxy = run(plan, &ground, announce)?;
+    let report = Report { proxy, direct };
+    report::print(&if args.json { report.json().to_string() + "\n" } else { report.text() })?;
+    report.verdict()
+}
+
+/// Where it is said that all idle connections are open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Announce {
+    Nowhere,
+    Output,
+    /// Standard output is for the one JSON object.
+    Errors,
+}
+
+/// One run from its first connect to its last close.
+fn run(plan: Plan, ground: &Ground, announce: Announce) -> Result<Outcome, Failure> {
+    let plan = Arc::new(plan);
+    let (events, heard) = mpsc::channel();
+    let shards = ground.start(|number| {
+        let (plan, events) = (Arc::clone(&plan), events.clone());
+        let place = Place { shard: number, shards: ground.cores.len() };
+        move |handle: &_, mailbox: &mut _| {
+            let _farewell = Farewell(events.clone());
+            shard::live(handle, mailbox, plan, place, events)
+        }
+    })?;
+    let driver = shards[0].driver;
+    let controller = Controller { plan: &plan, shards: &shards, events, announce };
+    let watch = controller.conduct(&heard)?;
+    let mut tally = Tally::new();
+    for shard in shards {
+        tally.merge(shard.join()?);
+    }
+    let plan = (*plan).clone();
+    Ok(Outcome { plan, tally, cpu: watch.cpu_end.saturating_sub(watch.cpu_start), driver, cores: ground.cores.clone() })
+}
+
+/// Says that a shard has ended, a panic included.
+struct Farewell(mpsc::Sender<Event>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // Nobody listens only when the controller has failed already.
+        let _ = self.0.send(Event::Gone);
+    }
+}
+
+type LoadShard = threads::Shard<Message, Tally>;
+
+struct Controller<'a> {
+    plan: &'a Plan,
+    shards: &'a [LoadShard],
+    events: mpsc::Sender<Event>,
+    announce: Announce,
+}
+
+/// What the controller measures itself.
+#[derive(Default)]
+struct Watch {
+    /// CPU time of the process when the last shard began to measure, and when the last one stopped.
+    cpu_start: Duration,
+    cpu_end: Duration,
+}
+
+impl Controller<'_> {
+    /// Until every shard is gone.
+    fn conduct(&self, heard: &mpsc::Receiver<Event>) -> Result<Watch, Failure> {
+        let mut watch = Watch::default();
+        let (mut tried, mut opened, mut gone) = (0, 0, 0);
+        while gone < self.shards.len() {
+            // `events` keeps the channel open.
+            let Ok(event) = heard.recv() else { break };
+            match event {
+                Event::Opened { connections } => {
+                    tried += 1;
+                    opened += connections;
+                    if tried == self.shards.len() {
+                        self.all_tried(opened)?;
+                    }
+                }
+                Event::Measuring => watch.cpu_start = cpu::used(),
+                Event::Stopped => watch.cpu_end = cpu::used(),
+                Event::Gone => gone += 1,
+                Event::InputEnded => self.tell(Message::Stop),
+            }
+        }
+        Ok(watch)
+    }
+
+    fn all_tried(&self, opened: u32) -> Result<(), Failure> {
+        let line = format!("ready {opened} failed {}\n", self.plan.connections - opened.min(self.plan.connections));
+        match self.announce {
+            Announce::Nowhere => {}
+            Announce::Output => report::print(&line)?,
+            Announce::Errors => eprint!("{line}"),
+        }
+        if opened == 0 && self.plan.mode.opens_first() {
+            // Nothing is there to be measured; the errors say why.
+            self.tell(Message::Stop);
+            return Ok(());
+        }
+        if self.plan.hold {
+            self.watch_input()?;
+        }
+        self.tell(Message::Begin);
+        Ok(())
+    }
+
+    /// A shard that has ended already needs no telling, and no mailbox is ever full: each shard gets two messages.
+    fn tell(&self, message: Message) {
+        for shard in self.shards {
+            let _ = shard.mailbox.try_send(message);
+        }
+    }
+
+    /// The thread ends with standard input, or with the process.
+    fn watch_input(&self) -> Result<(), Failure> {
+        let events = self.events.clone();
+        let watching = thread::Builder::new().name("stdin".into()).spawn(move || {
+            let mut waste = [0; 4096];
+            while io::stdin().read(&mut waste).is_ok_and(|count| count > 0) {}
+            // After the run nobody cares.
+            let _ = events.send(Event::InputEnded);
+        });
+        watching.map(drop).map_err(|e| Failure::runtime(format!("cannot wait for standard input: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

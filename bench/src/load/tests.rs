@@ -1,0 +1,237 @@
+//! The load against servers that are known: our own, and some that misbehave.
+
+use super::*;
+use crate::{
+    cli::Io,
+    peers::{Kind, Server},
+    plan::{Bytes, Limit},
+    values::Destination,
+};
+use std::{
+    collections::HashSet,
+    io::Write,
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Mutex,
+};
+
+fn plan(mode: Mode, to: SocketAddr) -> Plan {
+    Plan {
+        mode,
+        targets: vec![Destination::Ip(to)],
+        sources: Vec::new(),
+        connections: 4,
+        size: 64,
+        limit: Limit::Requests(100),
+        warm: Duration::ZERO,
+        timeout: Duration::from_secs(30),
+        bytes: Bytes::Checked,
+        hold: false,
+    }
+}
+
+fn measure(plan: Plan) -> Outcome {
+    on(Io::Auto, plan)
+}
+
+fn on(io: Io, plan: Plan) -> Outcome {
+    run(plan, &Ground::test(2, io), Announce::Nowhere).expect("a run")
+}
+
+fn echo() -> (Server, SocketAddr) {
+    serve(Kind::Echo)
+}
+
+fn serve(kind: Kind) -> (Server, SocketAddr) {
+    let server = Server::start(kind, &[([127, 0, 0, 1], 0).into()], &Ground::test(2, Io::Auto)).expect("a server");
+    let address = server.addresses[0];
+    (server, address)
+}
+
+/// A server that does `with` to every connection, on a thread that lives as long as the test program.
+fn misbehaving(with: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    thread::spawn(move || listener.incoming().flatten().for_each(with));
+    address
+}
+
+/// Reads one message of 64 bytes, and answers it with what `change` makes of it.
+fn answers(change: impl Fn(&mut Vec<u8>) + Send + 'static) -> SocketAddr {
+    misbehaving(move |mut stream| {
+        let mut message = vec![0; 64];
+        // The client may be gone already at the end of its test.
+        if stream.read_exact(&mut message).is_ok() {
+            change(&mut message);
+            let _ = stream.write_all(&message);
+        }
+    })
+}
+
+fn count(outcome: &Outcome, kind: &str) -> u64 {
+    outcome.tally.errors.by_kind().find(|(name, _)| *name == kind).expect("a kind").1
+}
+
+#[test]
+fn ping_pong_counts_exactly_what_was_asked() {
+    let (server, to) = echo();
+    for io in [Io::Auto, Io::Epoll] {
+        let outcome = on(io, plan(Mode::PingPong, to));
+        let tally = &outcome.tally;
+        assert_eq!((tally.requests, tally.latency.len(), tally.errors.total()), (100, 100, 0), "{io:?}");
+        assert_eq!((tally.bytes_out, tally.bytes_in, tally.connected), (6400, 6400, 4));
+        assert_eq!(tally.unfinished, 0);
+    }
+    server.stop().expect("a clean end");
+}
+
+#[test]
+fn messages_larger_than_a_buffer_go_there_and_back() {
+    let (server, to) = echo();
+    for size in [1, 4097, 3 << 20] {
+        let outcome = measure(Plan { size, limit: Limit::Requests(8), ..plan(Mode::PingPong, to) });
+        assert_eq!((outcome.tally.requests, outcome.tally.errors.total()), (8, 0), "{size}");
+        assert_eq!(outcome.tally.bytes_in, 8 * size);
+    }
+    server.stop().expect("a clean end");
+}
+
+#[test]
+fn a_run_for_a_time_ends_and_has_measured_something() {
+    let (server, to) = echo();
+    let limit = Limit::After(Duration::from_millis(50));
+    let warm = Duration::from_millis(20);
+    let outcome = measure(Plan { limit, warm, ..plan(Mode::PingPong, to) });
+    assert!(outcome.tally.requests > 0);
+    assert!(outcome.tally.measured >= Duration::from_millis(50));
+    assert_eq!((outcome.tally.open, outcome.tally.errors.total()), (4, 0));
+    server.stop().expect("a clean end");
+}
+
+#[test]
+fn connect_mode_opens_a_connection_for_every_exchange() {
+    let (server, to) = echo();
+    let outcome = measure(plan(Mode::Connect, to));
+    assert_eq!((outcome.tally.requests, outcome.tally.connected), (100, 100));
+    assert_eq!((outcome.tally.open, outcome.tally.errors.total()), (0, 0));
+    server.stop().expect("a clean end");
+}
+
+#[test]
+fn connections_come_from_the_sources_they_were_given() {
+    let peers = Arc::new(Mutex::new(HashSet::new()));
+    let seen = Arc::clone(&peers);
+    let to = misbehaving(move |mut stream| {
+        seen.lock().expect("no panic").insert(stream.peer_addr().expect("peer").ip());
+        thread::spawn(move || {
+            let mut copy = stream.try_clone().expect("clone");
+            io::copy(&mut stream, &mut copy)
+        });
+    });
+    let sources = crate::values::loopback_sources(3);
+    let outcome = measure(Plan { sources: sources.clone(), ..plan(Mode::PingPong, to) });
+    assert_eq!((outcome.tally.requests, outcome.tally.errors.total()), (100, 0));
+    assert_eq!(*peers.lock().expect("no panic"), sources.into_iter().collect());
+}
+
+#[test]
+fn streams_move_bytes_both_ways() {
+    let limit = Limit::After(Duration::from_millis(100));
+    let (source, to) = serve(Kind::Source);
+    let down = measure(Plan { limit, size: 65_536, ..plan(Mode::StreamDown, to) });
+    assert!(down.tally.bytes_in > 0 && down.tally.bytes_out == 0);
+    assert_eq!(down.tally.errors.total(), 0, "{:?}", down.tally.errors);
+    source.stop().expect("a clean end");
+    let (sink, to) = serve(Kind::Sink);
+    let up = measure(Plan { limit, size: 65_536, ..plan(Mode::StreamUp, to) });
+    assert!(up.tally.bytes_out > 0 && up.tally.bytes_in == 0);
+    assert_eq!(up.tally.errors.total(), 0, "{:?}", up.tally.errors);
+    sink.stop().expect("a clean end");
+}
+
+#[test]
+fn idle_connections_are_held() {
+    let (server, to) = echo();
+    let limit = Limit::After(Duration::from_millis(20));
+    let outcome = measure(Plan { limit, connections: 600, ..plan(Mode::Idle, to) });
+    assert_eq!((outcome.tally.connected, outcome.tally.open, outcome.tally.errors.total()), (600, 600, 0));
+    server.stop().expect("a clean end");
+}
+
+#[test]
+fn a_lost_idle_connection_is_an_error() {
+    // Answers the message, and closes.
+    let to = answers(|_| {});
+    let outcome = measure(Plan { limit: Limit::Told, ..plan(Mode::Idle, to) });
+    assert_eq!((count(&outcome, "short"), outcome.tally.open), (4, 0));
+}
+
+#[test]
+fn a_wrong_byte_is_corrupt() {
+    let to = answers(|message| message[63] ^= 1);
+    let outcome = measure(plan(Mode::Connect, to));
+    assert_eq!((outcome.tally.requests, count(&outcome, "corrupt")), (0, 100));
+    assert_eq!(outcome.tally.errors.first_corruption.expect("a place").position, 63);
+    let report = Report { proxy: outcome, direct: None };
+    assert!(report.verdict().is_err_and(|f| f.message.starts_with("wrong bytes")));
+}
+
+#[test]
+fn an_answer_that_is_too_long_is_corrupt() {
+    for bytes in [Bytes::Checked, Bytes::Any] {
+        let to = answers(|message| message.push(7));
+        let outcome = measure(Plan { bytes, limit: Limit::Requests(4), ..plan(Mode::Connect, to) });
+        assert_eq!((outcome.tally.requests, count(&outcome, "corrupt")), (0, 4), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_servers_own_bytes_pass_where_they_are_allowed() {
+    let to = answers(|message| message.fill(b'x'));
+    let outcome = measure(Plan { bytes: Bytes::Any, ..plan(Mode::Connect, to) });
+    assert_eq!((outcome.tally.requests, outcome.tally.errors.total()), (100, 0));
+}
+
+#[test]
+fn half_an_answer_is_short() {
+    let to = answers(|message| message.truncate(32));
+    let outcome = measure(plan(Mode::Connect, to));
+    assert_eq!((outcome.tally.requests, count(&outcome, "short")), (0, 100));
+}
+
+#[test]
+fn a_server_that_resets_is_a_reset() {
+    // Closing with bytes unread makes the kernel send RST.
+    let to = misbehaving(|stream| {
+        let _ = stream.peek(&mut [0]);
+    });
+    let outcome = measure(plan(Mode::Connect, to));
+    assert_eq!((outcome.tally.requests, count(&outcome, "reset")), (0, 100));
+}
+
+/// The first connections are answered once and closed, and then opened again.
+#[test]
+fn a_connection_that_was_lost_is_opened_again() {
+    let to = answers(|_| {});
+    let outcome = measure(plan(Mode::PingPong, to));
+    let tally = &outcome.tally;
+    // Each exchange opens a connection that answers once, for the opening; the counted one finds it closed.
+    assert_eq!((tally.requests, tally.errors.total()), (0, 100));
+    assert!(tally.connected >= 100, "{}", tally.connected);
+}
+
+#[test]
+fn nobody_there_ends_the_run_with_refused() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
+    // Without end if it were not for the failure.
+    let outcome = measure(Plan { limit: Limit::Told, ..plan(Mode::PingPong, free) });
+    assert_eq!((outcome.tally.connected, count(&outcome, "connect_refused")), (0, 4));
+}
+
+#[test]
+fn a_server_that_never_answers_times_out() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let to = silent.local_addr().expect("address");
+    let timeout = Duration::from_millis(20);
+    let outcome = measure(Plan { timeout, limit: Limit::Requests(4), ..plan(Mode::Connect, to) });
+    assert_eq!((outcome.tally.requests, count(&outcome, "timeout")), (0, 4));
+}

@@ -1,0 +1,102 @@
+use super::*;
+use crate::{
+    cli::Mode,
+    plan::{Bytes, Limit},
+    tally::Fault,
+    values::Destination,
+};
+use balance_engine::driver::Errno;
+use serde_json::Value;
+
+fn outcome(mode: Mode, latency_us: u64) -> Outcome {
+    let plan = Plan {
+        mode,
+        targets: vec![Destination::Ip(([127, 0, 0, 1], 9000).into())],
+        sources: Vec::new(),
+        connections: 2,
+        size: 1000,
+        limit: Limit::After(Duration::from_secs(2)),
+        warm: Duration::from_secs(1),
+        timeout: Duration::from_secs(10),
+        bytes: Bytes::Checked,
+        hold: false,
+    };
+    let mut tally = Tally::new();
+    tally.connected(Duration::from_micros(100));
+    for _ in 0..2000 {
+        tally.answered(Duration::from_micros(latency_us), plan.size);
+    }
+    tally.measured = Duration::from_secs(2);
+    Outcome { plan, tally, cpu: Duration::from_millis(500), driver: "io_uring", cores: vec![0, 1] }
+}
+
+fn near(value: &Value, expected: f64) {
+    let value = value.as_f64().expect("a number");
+    assert!((value - expected).abs() <= expected.abs() * 0.001, "{value} is not {expected}");
+}
+
+#[test]
+fn json_says_what_was_counted() {
+    let json = Report { proxy: outcome(Mode::PingPong, 50), direct: None }.json();
+    let proxy = &json["proxy"];
+    assert_eq!(proxy["requests"], 2000);
+    assert_eq!(proxy["errors"]["total"], 0);
+    assert_eq!(json["settings"]["mode"], "ping-pong");
+    near(&proxy["requests_per_s"], 1000.0);
+    near(&proxy["out"]["mb_per_s"], 1.0);
+    near(&proxy["in"]["mbit_per_s"], 8.0);
+    near(&proxy["requests_per_cpu_s"], 4000.0);
+    for key in ["min", "mean", "p50", "p90", "p95", "p99", "p99_9", "p99_99", "max"] {
+        near(&proxy["latency_us"][key], 50.0);
+    }
+    assert!(json.get("direct").is_none() && json.get("difference").is_none());
+}
+
+#[test]
+fn the_difference_is_proxy_less_direct() {
+    let json = Report { proxy: outcome(Mode::PingPong, 50), direct: Some(outcome(Mode::PingPong, 20)) }.json();
+    near(&json["difference"]["latency_us"]["p99"], 30.0);
+    near(&json["difference"]["requests_ratio"], 1.0);
+}
+
+#[test]
+fn nothing_measured_is_null_and_not_zero() {
+    let mut empty = outcome(Mode::PingPong, 50);
+    empty.tally = Tally::new();
+    let report = Report { proxy: empty, direct: None };
+    assert_eq!(report.json()["proxy"]["latency_us"], Value::Null);
+    assert_eq!(report.verdict().expect_err("no request").message, "no exchange was completed");
+}
+
+#[test]
+fn wrong_bytes_are_a_failure_and_other_errors_are_not() {
+    let mut bad = outcome(Mode::PingPong, 50);
+    bad.tally.errors.add(1, Fault::of_stream(Errno::CONN_RESET));
+    let mut report = Report { proxy: bad, direct: None };
+    assert!(report.verdict().is_ok());
+    report.proxy.tally.errors.add(1, Fault::Corrupt { position: 77 });
+    let message = report.verdict().expect_err("corrupt").message;
+    assert!(message.contains("connection 1, byte 77"), "{message}");
+    assert!(report.text().contains("\n  corrupt"), "{}", report.text());
+}
+
+#[test]
+fn text_has_a_column_for_each_run() {
+    let alone = Report { proxy: outcome(Mode::PingPong, 50), direct: None }.text();
+    assert!(alone.starts_with("ping-pong, 1000 B a message, 2 connections to 127.0.0.1:9000, 2s after 1s"), "{alone}");
+    let row = |text: &str, name: &str| -> Vec<String> {
+        let line = text.lines().find(|l| l.starts_with(name)).expect(name);
+        line[name.len()..].split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(row(&alone, "requests/s"), ["1,000"]);
+    assert_eq!(row(&alone, "latency p99.9 µs"), ["50.0"]);
+    let both = Report { proxy: outcome(Mode::PingPong, 50), direct: Some(outcome(Mode::PingPong, 20)) }.text();
+    assert_eq!(row(&both, "requests/s"), ["1,000", "1,000", "×", "1.000"]);
+    assert_eq!(row(&both, "latency max µs"), ["50.0", "20.0", "+30.0"]);
+}
+
+#[test]
+fn a_stream_has_no_requests() {
+    let text = Report { proxy: outcome(Mode::StreamUp, 50), direct: None }.text();
+    assert!(!text.contains("requests") && text.contains("MB/s out"), "{text}");
+}

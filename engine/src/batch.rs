@@ -1,0 +1,109 @@
+//! Several chunks that are sent by one operation, in order.
+
+use crate::ops::Chunk;
+use std::collections::VecDeque;
+
+/// Chunks on their way to one socket. Boxed when it is lent, so that the kernel's pointers into it hold.
+#[derive(Default)]
+pub struct Batch {
+    chunks: VecDeque<Chunk>,
+    /// Bytes of the first chunk that have been sent.
+    skip: u32,
+    bytes: u64,
+    vector: Vec<libc::iovec>,
+    header: Option<Box<libc::msghdr>>,
+}
+
+/// Chunks in one batch at most, far below the kernel's UIO_MAXIOV.
+pub const BATCH_CHUNKS_MAX: usize = 64;
+
+impl Batch {
+    /// Room for another chunk.
+    pub fn has_room(&self) -> bool {
+        self.chunks.len() < BATCH_CHUNKS_MAX
+    }
+
+    pub fn push(&mut self, chunk: Chunk) {
+        self.bytes += u64::from(chunk.len);
+        self.chunks.push_back(chunk);
+    }
+
+    /// Bytes that are still to be sent.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// So many bytes have been sent: give their buffers back.
+    pub fn advance(&mut self, bytes: u32) {
+        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
+        let mut left = u64::from(bytes) + u64::from(self.skip);
+        while let Some(first) = self.chunks.front()
+            && left >= u64::from(first.len)
+        {
+            left -= u64::from(first.len);
+            self.chunks.pop_front();
+        }
+        self.skip = u32::try_from(left).unwrap_or(0);
+    }
+
+    /// What sendmsg(2) is to be given. Good until the batch is changed or dropped.
+    pub(crate) fn header(&mut self) -> *const libc::msghdr {
+        self.vector.clear();
+        let mut skip = self.skip as usize;
+        for chunk in &self.chunks {
+            let bytes = &chunk.buffer[skip..chunk.len as usize];
+            skip = 0;
+            self.vector.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
+        }
+        // SAFETY: msghdr is plain data, for which all zeroes is a value: no address, no control data.
+        let header = self.header.get_or_insert_with(|| Box::new(unsafe { std::mem::zeroed() }));
+        header.msg_iov = self.vector.as_mut_ptr();
+        header.msg_iovlen = self.vector.len();
+        &raw const **header
+    }
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").field("chunks", &self.chunks.len()).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buf::{Budget, BufferPool, Class, Sizes};
+
+    fn batch(lens: &[u32]) -> Batch {
+        let pool = BufferPool::new(Sizes::default(), Budget::new(1 << 20));
+        let mut batch = Batch::default();
+        for len in lens {
+            batch.push(Chunk { buffer: pool.take(Class::Small).expect("a buffer"), len: *len });
+        }
+        batch
+    }
+
+    #[test]
+    fn advancing_drops_what_is_sent_and_keeps_the_rest() {
+        let mut batch = batch(&[10, 20, 30]);
+        for (sent, left, chunks) in [(5, 55, 3), (5, 50, 2), (19, 31, 2), (1, 30, 1), (30, 0, 0)] {
+            batch.advance(sent);
+            assert_eq!((batch.bytes(), batch.chunks.len()), (left, chunks), "after {sent}");
+        }
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn the_vector_starts_where_sending_stopped() {
+        let mut batch = batch(&[10, 20]);
+        batch.advance(4);
+        batch.header();
+        let lens: Vec<usize> = batch.vector.iter().map(|v| v.iov_len).collect();
+        assert_eq!(lens, [6, 20]);
+        assert_eq!(batch.vector[0].iov_base.cast_const().cast(), batch.chunks[0].buffer[4..].as_ptr());
+    }
+}
