@@ -69,7 +69,8 @@ const PROBES: u64 = 4;
 #[test]
 fn a_connection_that_waits_for_its_place_is_not_idle() {
     let busy = (0..10).map(|_| burst(10, 0, ms(2000))).collect();
-    let waiting = script(vec![burst(10, 0, ms(1000))], vec![burst(10, 18, ms(1000))], (Finish::AfterSending, at_once()));
+    let waiting =
+        script(vec![burst(10, 0, ms(1000))], vec![burst(10, 18, ms(1000))], (Finish::AfterSending, at_once()));
     let plan = Plan {
         idle: Some(ms(5000)),
         max_tasks: 1,

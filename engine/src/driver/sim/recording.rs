@@ -66,7 +66,7 @@ impl Studio {
     }
 
     fn arm(&mut self) {
-        self.token = self.driver.submit(RECEIVE, Op::Recv { desc: self.desc });
+        self.token = self.driver.submit(RECEIVE, Op::Recv { desc: self.desc, bulk: false });
         self.turn();
     }
 
@@ -117,13 +117,7 @@ impl Studio {
         let size = size_of::<libc::linger>() as libc::socklen_t;
         // SAFETY: the option is a `linger`, of the size said, and only read during the call.
         let result = unsafe {
-            libc::setsockopt(
-                self.peer.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_LINGER,
-                (&raw const linger).cast(),
-                size,
-            )
+            libc::setsockopt(self.peer.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size)
         };
         assert_eq!(result, 0, "the option is not taken");
         self.hang_up(|_| {})
@@ -211,7 +205,9 @@ fn reset_at_once() -> Trace {
     Studio::open(64).reset().finish()
 }
 
-const SCENES: [(&str, &str, fn() -> Trace); 7] = [
+type Scene = (&'static str, &'static str, fn() -> Trace);
+
+const SCENES: [Scene; 7] = [
     ("requests_and_an_end", "Five messages, then the peer closes its half.", requests_and_an_end),
     ("bulk", "48 KiB at a time, then the end.", bulk),
     ("starvation", "The reader keeps all buffers: ENOBUFS; then it gives them back and arms again.", starvation),
