@@ -296,6 +296,7 @@ impl Core {
         let wait = self.next_wait(limit);
         let turn = self.driver.borrow_mut().turn(wait, &mut scratch.completions)?;
         self.now.set(turn.now);
+        self.ops.borrow_mut().set_scarce(self.pool.is_scarce());
         {
             let mut stats = self.stats.borrow_mut();
             stats.turns += 1;

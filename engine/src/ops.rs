@@ -118,11 +118,15 @@ pub(crate) enum Followup {
 /// Chunks that wait for a slow reader at most, before the receive is stopped. The kernel may deliver some more until it
 /// has stopped.
 const QUEUED_CHUNKS_MAX: usize = 16;
+/// The same while buffers are scarce: slow readers must not hold what the others need.
+const QUEUED_CHUNKS_SCARCE: usize = 2;
 
 /// All slots of a shard.
 #[derive(Default)]
 pub(crate) struct Ops {
     slots: Slab<Slot>,
+    /// Buffers are scarce; looked at once a turn.
+    scarce: bool,
 }
 
 impl Ops {
@@ -151,6 +155,10 @@ impl Ops {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.token = token;
         }
+    }
+
+    pub(crate) fn set_scarce(&mut self, scarce: bool) {
+        self.scarce = scarce;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -342,7 +350,8 @@ impl Ops {
         match &mut slot.state {
             State::Stream(stream) => {
                 let mut followup = stream.file(key, outcome, more);
-                if stream.is_overfull() {
+                let limit = if self.scarce { QUEUED_CHUNKS_SCARCE } else { QUEUED_CHUNKS_MAX };
+                if stream.is_overfull(limit) {
                     stream.full = true;
                     // A receive that has just ended by itself is not in flight: there is nothing to cancel.
                     (stream.arm, followup) = match followup {
@@ -413,8 +422,8 @@ impl Stream {
     }
 
     /// Still receiving although the reader is far behind.
-    fn is_overfull(&self) -> bool {
-        self.arm == Arm::Armed && self.rest.as_ref().is_some_and(|rest| rest.len() + 1 >= QUEUED_CHUNKS_MAX)
+    fn is_overfull(&self, limit: usize) -> bool {
+        self.arm == Arm::Armed && self.rest.as_ref().is_some_and(|rest| rest.len() + 1 >= limit)
     }
 
     fn drop_chunks(&mut self) {

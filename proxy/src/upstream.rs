@@ -13,17 +13,13 @@ use crate::{
 };
 use balance_engine::{
     driver::Errno,
-    net::{Connect, Socket, Timer, connect, sleep_until},
+    net::{Connect, Socket, Timer, connect},
 };
 use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
 };
-
-/// How long to wait for what we are short of ourselves before the next try.
-const OURS_AGAIN: Duration = Duration::from_millis(50);
 
 /// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried.
 ///
@@ -36,7 +32,6 @@ pub(crate) async fn open(state: Rc<State>, cluster: Rc<ClusterState>, row: RowHa
     // Without a failure, which is nearly always, this allocates nothing.
     let mut failed_at = Vec::new();
     let mut reason = Reason::NoEndpoint;
-    let give_up = state.handle.now() + cluster.connect_timeout;
     while failed_at.len() < usize::from(cluster.connect_attempts) {
         let Some(index) = choose(&state, &cluster, &failed_at) else { break };
         let endpoint = &cluster.endpoints[index];
@@ -46,10 +41,6 @@ pub(crate) async fn open(state: Rc<State>, cluster: Rc<ClusterState>, row: RowHa
                 endpoint.connects.set(endpoint.connects.get() + 1);
                 endpoint.set_aside_until.set(None);
                 return Ok(socket);
-            }
-            // Descriptors or ports may come back when another connection ends.
-            Err(failure) if failure.is_ours() && state.handle.now() < give_up => {
-                sleep_until(&state.handle, state.handle.now() + OURS_AGAIN).await;
             }
             Err(failure) => {
                 reason = failure.reason();

@@ -240,6 +240,11 @@ impl BufferPool {
         }
     }
 
+    /// More than a quarter of the process's cap is in use: from here on nobody should hoard.
+    pub fn is_scarce(&self) -> bool {
+        self.0.budget.leased() > self.0.budget.bytes_max() / 4
+    }
+
     /// A shrink may have something to free, now or later.
     pub fn has_idle_chunks(&self) -> bool {
         self.0.classes.iter().any(|class| {

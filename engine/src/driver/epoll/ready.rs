@@ -205,6 +205,6 @@ impl EpollDriver {
 
 /// Small, so that few bytes do not occupy much; bigger for a socket that fills what it is given.
 fn take_for_receive(pool: &BufferPool, burst: bool) -> Option<Buffer> {
-    let medium = if burst { pool.take(Class::Medium) } else { None };
+    let medium = if burst && !pool.is_scarce() { pool.take(Class::Medium) } else { None };
     medium.or_else(|| pool.take(Class::Small))
 }

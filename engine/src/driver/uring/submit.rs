@@ -132,9 +132,9 @@ impl UringDriver {
         let lane = desc.lane();
         let data_ptr = buffer[from as usize..].as_ptr();
         let data = self.hold(lane, key, What::Send { buffer });
-        // WAITALL: the kernel goes on by itself after a short send.
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-        let entry = on!(desc, |fd| opcode::Send::new(fd, data_ptr, to - from).flags(flags).build());
+        // Not WAITALL: after a short send the kernel would go on, take a reset that has come meanwhile off the socket,
+        // and report the bytes instead. The next send would then say EPIPE, as after an orderly end.
+        let entry = on!(desc, |fd| opcode::Send::new(fd, data_ptr, to - from).flags(libc::MSG_NOSIGNAL).build());
         self.push(lane, &entry.user_data(data));
         Token(data)
     }
@@ -143,8 +143,10 @@ impl UringDriver {
         let lane = desc.lane();
         let header = batch.header();
         let data = self.hold(lane, key, What::Batch { batch });
-        let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
+        let flags = libc::MSG_NOSIGNAL as u32;
         let entry = if zero_copy {
+            // WAITALL here, because the batch does not come back to be sent on. A short end is a broken connection.
+            let flags = flags | libc::MSG_WAITALL as u32;
             on!(desc, |fd| opcode::SendMsgZc::new(fd, header).ioprio(REPORT_ZC_USAGE).flags(flags).build())
         } else {
             on!(desc, |fd| opcode::SendMsg::new(fd, header).flags(flags).build())

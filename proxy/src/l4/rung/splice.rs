@@ -28,6 +28,9 @@ pub(in crate::l4) struct Splice {
     read: usize,
     /// … and whether it found nothing more behind that.
     dry: bool,
+    /// The last write took less than was there. Its kernel loop may have met a reset after the bytes that it reports,
+    /// and have taken it off the socket.
+    short: bool,
     /// A pipe was refused; copying must go on.
     pub(in crate::l4) refused: bool,
 }
@@ -43,6 +46,7 @@ impl Splice {
             writable: Readiness::new(handle, Interest::Write),
             read: 0,
             dry: false,
+            short: false,
             refused: false,
         }
     }
@@ -123,13 +127,19 @@ impl Splice {
         let Some(pipe) = &self.pipe else { return Step::SinkBroken(Errno::BROKEN_PIPE) };
         match splice_out(pipe, sink, self.filled) {
             Ok(bytes) => {
+                self.short = bytes < self.filled;
                 self.filled -= bytes;
                 Step::Moved { sent: u32::try_from(bytes).unwrap_or(u32::MAX) }
             }
-            Err(Errno::AGAIN) => match self.writable.poll(sink, context) {
-                Poll::Pending => Step::Waiting,
-                Poll::Ready(()) => Step::Moved { sent: 0 },
-            },
+            Err(Errno::AGAIN) => {
+                // Nothing was wrong with the socket so far.
+                self.short = false;
+                match self.writable.poll(sink, context) {
+                    Poll::Pending => Step::Waiting,
+                    Poll::Ready(()) => Step::Moved { sent: 0 },
+                }
+            }
+            Err(Errno::BROKEN_PIPE) if self.short => Step::SinkBroken(Errno::CONN_RESET),
             Err(errno) => Step::SinkBroken(errno),
         }
     }

@@ -17,6 +17,8 @@ pub(in crate::l4) struct UringSplice {
     at: At,
     readable: Readiness,
     writable: Readiness,
+    /// The last write took less than was there, and may have taken a reset off the socket with it.
+    short: bool,
     /// A pipe was refused.
     pub(in crate::l4) refused: bool,
 }
@@ -38,6 +40,7 @@ impl UringSplice {
             at: At::Source,
             readable: Readiness::new(handle, Interest::Read),
             writable: Readiness::new(handle, Interest::Write),
+            short: false,
             refused: false,
         }
     }
@@ -104,8 +107,18 @@ impl UringSplice {
             return Step::Waiting;
         };
         let sent = match result {
-            Ok(sent) => sent,
-            Err(Errno::AGAIN) => 0,
+            Ok(sent) => {
+                self.short = sent < bytes;
+                sent
+            }
+            Err(Errno::AGAIN) => {
+                self.short = false;
+                0
+            }
+            Err(Errno::BROKEN_PIPE) if self.short => {
+                self.pipes.discard(*pipe);
+                return Step::SinkBroken(Errno::CONN_RESET);
+            }
             Err(errno) => {
                 self.pipes.discard(*pipe);
                 return Step::SinkBroken(errno);
