@@ -28,6 +28,8 @@ pub struct Faults {
     pub install_exhausted: f64,
     /// A wait for readiness ends although nothing is ready.
     pub spurious_poll: f64,
+    /// A splice by a worker thread ends with ECANCELED and has moved nothing: the worker is gone.
+    pub splice_canceled: f64,
     /// A connect ends with EMFILE or ENOMEM.
     pub connect_exhausted: f64,
     /// A connect is refused although somebody listens.
@@ -67,6 +69,7 @@ impl Faults {
         accept_exhausted: 0.0,
         install_exhausted: 0.0,
         spurious_poll: 0.0,
+        splice_canceled: 0.0,
         connect_exhausted: 0.0,
         connect_refused: 0.0,
         connect_silent: 0.0,
@@ -98,6 +101,7 @@ impl Faults {
     pub const HARSH: Self = Self {
         lost: 0.002,
         accept_exhausted: 0.05,
+        splice_canceled: 0.005,
         connect_exhausted: 0.05,
         connect_refused: 0.05,
         connect_silent: 0.02,

@@ -6,9 +6,11 @@ use super::{
     socket::{Conn, End, Listener},
 };
 use crate::{
+    batch::Batch,
     buf::{Buffer, BufferPool},
     clock::{Timestamp, VirtualClock},
     driver::{Completion, Desc, Interest, OpKey, Outcome, Target, Turn, Wait},
+    pipe::Pipe,
     rng::Rng,
     slab::{Key, Slab},
 };
@@ -53,8 +55,28 @@ pub(super) enum Job {
     Accept,
     Connect(Target),
     Recv,
-    Send { buffer: Buffer, from: u32, to: u32 },
+    Send {
+        buffer: Buffer,
+        from: u32,
+        to: u32,
+    },
     Poll(Interest),
+    /// `sent` bytes of it have gone; without a copy only whole batches are reported.
+    Batch {
+        batch: Box<Batch>,
+        zero_copy: bool,
+        sent: u32,
+    },
+    SpliceIn {
+        desc: Desc,
+        pipe: Box<Pipe>,
+        max: usize,
+    },
+    SpliceOut {
+        desc: Desc,
+        pipe: Box<Pipe>,
+        max: usize,
+    },
 }
 
 /// What a descriptor stands for.
@@ -143,6 +165,14 @@ pub(super) enum What {
     Pump(End),
     /// This end looks whether a send that waits can go on.
     Drain(End),
+    /// A worker thread of the kernel gets to a splice.
+    Splice(OpRef),
+    /// The last acknowledgement of a batch that was sent without a copy.
+    Release {
+        host: usize,
+        key: OpKey,
+        batch: Box<Batch>,
+    },
     Close {
         end: End,
         reset: bool,
@@ -318,6 +348,8 @@ impl Net {
             What::Reset(end) => self.hear_reset(end),
             What::Pump(end) => self.pump(end),
             What::Drain(end) => self.drain(end),
+            What::Splice(op) => self.splice_by_worker(op),
+            What::Release { host, key, batch } => self.release(host, key, batch),
             What::Close { end, reset } => self.close_stream(end, reset),
         }
     }
@@ -434,19 +466,31 @@ impl Net {
         }
     }
 
+    /// An error of a connection is told then.
+    pub(super) fn note_failure(&mut self, place: Place, at: Timestamp) {
+        if let Place::Stream(end) = place
+            && let Some(side) = self.side(end)
+        {
+            side.failed_at = at.max(side.failed_at);
+        }
+    }
+
     pub(super) fn fail(&mut self, op: OpRef, errno: crate::driver::Errno) {
         let Some(Pending { key, job, last_at, place, .. }) = self.retire(op) else {
             return;
         };
         let outcome = match job {
             Job::Send { buffer, .. } => Outcome::SendFailed { buffer, errno },
+            // As in Linux: the bytes that have gone are told, and the error is told to nobody.
+            Job::Batch { batch, zero_copy, sent } if sent > 0 => {
+                let at = self.report_batch(op.host, key, batch, zero_copy, sent, last_at);
+                return self.note_failure(place, at);
+            }
+            Job::Batch { batch, .. } => Outcome::BatchSent { batch: Some(batch), result: Err(errno) },
+            Job::SpliceIn { pipe, .. } | Job::SpliceOut { pipe, .. } => Outcome::Spliced { pipe, result: Err(errno) },
             Job::Accept | Job::Connect(_) | Job::Recv | Job::Poll(_) => Outcome::Failed(errno),
         };
         let at = self.deliver(op.host, Completion { key, outcome, more: false }, last_at);
-        if let Place::Stream(end) = place
-            && let Some(side) = self.side(end)
-        {
-            side.failed_at = at.max(side.failed_at);
-        }
+        self.note_failure(place, at);
     }
 }

@@ -2,11 +2,11 @@
 
 use super::{
     faults::strikes,
-    net::{Job, Net, OpRef},
+    net::{Job, Net, OpRef, Pending, Place, What},
     socket::{End, Put, Readable},
 };
 use crate::{
-    driver::{Desc, Errno, Interest, Outcome},
+    driver::{Completion, Desc, Errno, Interest, OpKey, Outcome, Token},
     pipe::Pipe,
 };
 use std::os::fd::RawFd;
@@ -66,6 +66,40 @@ impl Net {
         debug_assert_eq!(put, Put::Taken(len), "there was room");
         self.send_off(end);
         Ok(len)
+    }
+
+    pub(super) fn submit_splice(&mut self, host: usize, key: OpKey, desc: Desc, job: Job) -> Token {
+        let end = self.stream(host, desc);
+        let op = self.park(host, key, Place::Stream(end), job);
+        self.soon(What::Splice(op));
+        Token(op.op.to_u64())
+    }
+
+    /// It may have been cancelled meanwhile.
+    pub(super) fn splice_by_worker(&mut self, op: OpRef) {
+        if self.pending(op).is_none_or(|pending| pending.lost) {
+            return;
+        }
+        if strikes(&mut self.rng, self.hosts[op.host].faults.splice_canceled) {
+            return self.fail(op, Errno::CANCELED);
+        }
+        let Some(Pending { key, job, last_at, place, .. }) = self.retire(op) else { return };
+        let (pipe, result) = match job {
+            Job::SpliceIn { desc, pipe, max } => {
+                let result = self.splice_in(op.host, desc, &pipe, max);
+                (pipe, result)
+            }
+            Job::SpliceOut { desc, pipe, max } => {
+                let result = self.splice_out(op.host, &pipe, desc, max);
+                (pipe, result)
+            }
+            _ => return,
+        };
+        let outcome = Outcome::Spliced { pipe, result: result.map(|bytes| bytes as u32) };
+        let at = self.deliver(op.host, Completion { key, outcome, more: false }, last_at);
+        if result.is_err_and(|errno| errno != Errno::AGAIN) {
+            self.note_failure(place, at);
+        }
     }
 
     /// Ends the waits for a readiness that is there.
