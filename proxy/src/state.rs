@@ -44,6 +44,8 @@ pub(crate) struct State {
     endpoints: RefCell<HashMap<EndpointId, Rc<EndpointState>>>,
     endings: [Cell<u64>; Reason::ALL.len()],
     rungs: RefCell<[RungReport; RungKind::ALL.len()]>,
+    #[cfg(test)]
+    pub(crate) rung_changes: RefCell<crate::l4::Changes>,
     next_id: Cell<u64>,
 }
 
@@ -192,6 +194,8 @@ impl State {
             endpoints: RefCell::default(),
             endings: Default::default(),
             rungs: RefCell::default(),
+            #[cfg(test)]
+            rung_changes: RefCell::default(),
             next_id: Cell::new(1),
         })
     }
@@ -213,6 +217,8 @@ impl State {
     pub(crate) fn count_rungs(&self, tallies: &[Tally]) {
         for tally in tallies.iter().filter(|t| !t.is_empty()) {
             tally.add_to(&mut self.rungs.borrow_mut());
+            #[cfg(test)]
+            tally.add_changes_to(&mut self.rung_changes.borrow_mut());
         }
     }
 

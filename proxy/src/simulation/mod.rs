@@ -9,6 +9,7 @@
 //! BALANCE_SIM_SEEDS=100000 cargo test -p balance-proxy simulation::random  # a long campaign
 //! ```
 
+mod changes;
 mod ledger;
 mod plan;
 mod scenes;

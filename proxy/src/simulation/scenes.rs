@@ -13,7 +13,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn at(millis: u64) -> Timestamp {
+pub(super) fn at(millis: u64) -> Timestamp {
     Timestamp::START + ms(millis)
 }
 
@@ -44,7 +44,7 @@ fn at_once() -> Finish {
 }
 
 /// Much both ways at the same time.
-fn bulk(bytes: u64) -> Script {
+pub(super) fn bulk(bytes: u64) -> Script {
     let pieces = || (0..8).map(|_| burst(bytes / 8, 0, ms(1))).collect();
     script(pieces(), pieces(), (Finish::AfterSending, at_once()))
 }
@@ -63,7 +63,7 @@ fn a_half_closed_connection_is_given_its_time_from_the_fin_on() {
 }
 
 /// Probes that follow in a world with two backends.
-const PROBES: u64 = 4;
+pub(super) const PROBES: u64 = 4;
 
 /// Waiting for a place in the shard is not idleness, however long it takes.
 #[test]

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     command::Command,
+    l4::Changes,
     report::{ConnectionFilter, Reason},
     shard::ProxyInbox,
     snapshot::{BindId, Ids, Snapshot, compile},
@@ -65,6 +66,10 @@ pub(super) struct Summary {
     pub(super) bytes: u64,
     pub(super) spliced: u64,
     pub(super) panicked: u64,
+    /// From one rung to another.
+    pub(super) changes: Changes,
+    /// Rungs that could not be had.
+    pub(super) refused: u64,
 }
 
 /// Run the world of a seed. `teardown`: the shard is told to stop after so many turns.
@@ -759,6 +764,8 @@ impl World {
             bytes: received.sum(),
             spliced: rungs[1..].iter().map(|r| r.bytes).sum(),
             panicked: self.endings(Reason::Panicked),
+            changes: *self.state.rung_changes.borrow(),
+            refused: rungs.iter().map(|r| r.refused).sum(),
         }
     }
 }

@@ -45,6 +45,11 @@ impl UringSplice {
         }
     }
 
+    /// No pipe is in use: the rung can be left without losing a byte.
+    pub(in crate::l4) fn is_empty(&self) -> bool {
+        matches!(self.at, At::Source)
+    }
+
     pub(in crate::l4) fn step(&mut self, source: &Socket, sink: &Socket, context: &mut Context<'_>) -> Step {
         match std::mem::replace(&mut self.at, At::Source) {
             At::Source => self.start_filling(source, context),
