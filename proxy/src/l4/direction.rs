@@ -54,6 +54,15 @@ impl Rung {
             Self::UringSplice(splice) => splice.is_empty(),
         }
     }
+
+    /// A write to the sink is under way of which the sink itself does not know.
+    fn is_writing(&self) -> bool {
+        match self {
+            Self::Gather(gather, _) => gather.is_sending(),
+            Self::UringSplice(splice) => splice.is_emptying(),
+            Self::Copy(_) | Self::Leaving(_) | Self::Splice(_) => false,
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -78,15 +87,29 @@ pub(super) enum Progress {
     SourceReset,
 }
 
+/// Where a direction stands, as far as the other one must know.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    phase: Phase,
+    /// Its rung has a write to its sink under way.
+    is_writing: bool,
+}
+
 /// A direction's two ends, and what a step may need.
 pub(super) struct Ends<'a, 'c> {
     pub(super) source: &'a mut Socket,
     pub(super) sink: &'a mut Socket,
-    /// Where the other direction stands.
-    pub(super) opposite: Phase,
+    pub(super) opposite: Standing,
     pub(super) settings: &'a LadderSettings,
     pub(super) tally: &'a mut Tally,
     pub(super) context: &'a mut Context<'c>,
+}
+
+impl Ends<'_, '_> {
+    /// The opposite direction is writing to our source.
+    fn is_source_written(&self) -> bool {
+        self.source.is_sending() || self.opposite.is_writing
+    }
 }
 
 impl Direction {
@@ -119,9 +142,9 @@ impl Direction {
             Step::Waiting if self.wanted.is_some() && self.rung.can_be_left() => Progress::Moved,
             Step::Waiting => Progress::Waiting,
             Step::SourceReset => Progress::SourceReset,
-            Step::SourceEnded if ends.opposite == Phase::Lost => Progress::SourceReset,
-            Step::SourceEnded if ends.source.is_sending() && !std::mem::replace(&mut self.ended, true) => {
-                // The opposite direction's step comes next and collects that send if it is done.
+            Step::SourceEnded if ends.opposite.phase == Phase::Lost => Progress::SourceReset,
+            Step::SourceEnded if ends.is_source_written() && !std::mem::replace(&mut self.ended, true) => {
+                // The opposite direction's step comes next and collects that write if it is done.
                 Progress::Moved
             }
             Step::SourceEnded => {
@@ -253,6 +276,10 @@ impl Direction {
         self.observer.refused();
         ends.tally.refused(rung);
         ends.source.resume_recv();
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing { phase: self.phase, is_writing: self.rung.is_writing() }
     }
 
     pub(super) fn rung(&self) -> RungKind {

@@ -6,8 +6,8 @@
 
 use super::{
     plan::Plan,
-    scenes::{PROBES, at, bulk},
-    script::{Expected, Violence, When},
+    scenes::{PROBES, at, bulk, burst, script},
+    script::{Expected, Finish, Script, Violence, When},
     tests::{number, reported},
     world::{Summary, run_plan},
 };
@@ -16,7 +16,7 @@ use crate::{
     report::RungKind,
 };
 use balance_engine::driver::sim::Faults;
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 /// Every change that there is: from, to.
 pub(super) fn pairs() -> impl Iterator<Item = (RungKind, RungKind)> {
@@ -95,6 +95,29 @@ fn a_reset_at_any_step_of_a_change_is_passed_on() {
             script.expected = Expected::Anything;
             // The world checks it at every end.
             run(rungs, plan, None);
+        }
+    }
+}
+
+/// A client that has said what it had to say resets while it is answered.
+fn hanging_up(events: u32) -> Script {
+    let answer = (0..60).map(|number| burst(1 + 13 * number % 900, 0, Duration::from_micros(20))).collect();
+    let mut script = script(vec![burst(10, 0, Duration::ZERO)], answer, (Finish::Never, Finish::AfterSending));
+    script.client.violence = Some(Violence { when: When::Events(events), reset: true });
+    script.expected = Expected::Anything;
+    script
+}
+
+/// A write that is told of a reset takes it off the socket; what is read after that looks like an end, and is none.
+/// Batches and splices of the ring were once forgotten when an end was read while they were under way.
+#[test]
+fn a_reset_that_a_write_was_told_of_is_no_end_on_any_rung() {
+    for rung in RungKind::ALL {
+        for seed in seeds(0..60) {
+            let ladder = LadderSettings { forward: Forward::Always(rung), zc_min: 1, ..LadderSettings::default() };
+            let clients = (0..20).map(|client| (at(client), 0, hanging_up(3 + 2 * client as u32))).collect();
+            let proxy_faults = Faults { cq_overflow: 0.1, ..Faults::NONE };
+            run((rung, rung), Plan { ladder, clients, proxy_faults, ..Plan::quiet(seed) }, None);
         }
     }
 }

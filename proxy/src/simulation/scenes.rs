@@ -17,13 +17,13 @@ pub(super) fn at(millis: u64) -> Timestamp {
     Timestamp::START + ms(millis)
 }
 
-fn burst(bytes: u64, after_received: u64, pause: Duration) -> Burst {
+pub(super) fn burst(bytes: u64, after_received: u64, pause: Duration) -> Burst {
     Burst { bytes, after_received, pause }
 }
 
 const HELLO: u64 = super::ledger::HEADER;
 
-fn script(client: Vec<Burst>, backend: Vec<Burst>, finishes: (Finish, Finish)) -> Script {
+pub(super) fn script(client: Vec<Burst>, backend: Vec<Burst>, finishes: (Finish, Finish)) -> Script {
     let hello = burst(HELLO, 0, Duration::ZERO);
     let part = |bursts: Vec<Burst>, finish| Part {
         bursts: [hello].into_iter().chain(bursts).collect(),

@@ -130,6 +130,10 @@ impl Gather {
         self.reads_no_more = true;
     }
 
+    pub(in crate::l4) fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
     /// Nothing is on its way: the rung can be left.
     pub(in crate::l4) fn is_empty(&self) -> bool {
         self.filling.is_empty() && self.sending.is_none() && self.unreleased.is_empty()

@@ -50,6 +50,10 @@ impl UringSplice {
         matches!(self.at, At::Source)
     }
 
+    pub(in crate::l4) fn is_emptying(&self) -> bool {
+        matches!(self.at, At::Emptying(..))
+    }
+
     pub(in crate::l4) fn step(&mut self, source: &Socket, sink: &Socket, context: &mut Context<'_>) -> Step {
         match std::mem::replace(&mut self.at, At::Source) {
             At::Source => self.start_filling(source, context),
