@@ -63,6 +63,15 @@ impl Rung {
             Self::Copy(_) | Self::Leaving(_) | Self::Splice(_) => false,
         }
     }
+
+    /// The last write may have taken a reset off the sink and not told of it. The next one, tried at once, will tell.
+    fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Splice(splice) => splice.is_in_doubt(),
+            Self::UringSplice(splice) => splice.is_in_doubt(),
+            Self::Copy(_) | Self::Leaving(_) | Self::Gather(..) => false,
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -93,6 +102,8 @@ pub(super) struct Standing {
     phase: Phase,
     /// Its rung has a write to its sink under way.
     is_writing: bool,
+    /// Whether its sink was reset is not known, until that rung's next write.
+    is_in_doubt: bool,
 }
 
 /// A direction's two ends, and what a step may need.
@@ -143,6 +154,8 @@ impl Direction {
             Step::Waiting => Progress::Waiting,
             Step::SourceReset => Progress::SourceReset,
             Step::SourceEnded if ends.opposite.phase == Phase::Lost => Progress::SourceReset,
+            // The opposite direction's step ends the doubt, and wakes us.
+            Step::SourceEnded if ends.opposite.is_in_doubt => Progress::Waiting,
             Step::SourceEnded if ends.is_source_written() && !std::mem::replace(&mut self.ended, true) => {
                 // The opposite direction's step comes next and collects that write if it is done.
                 Progress::Moved
@@ -279,7 +292,7 @@ impl Direction {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        Standing { phase: self.phase, is_writing: self.rung.is_writing() }
+        Standing { phase: self.phase, is_writing: self.rung.is_writing(), is_in_doubt: self.rung.is_in_doubt() }
     }
 
     pub(super) fn rung(&self) -> RungKind {

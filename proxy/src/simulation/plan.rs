@@ -357,6 +357,7 @@ fn weather(rng: &mut Rng, base: &Faults) -> Faults {
         accept_exhausted: of(base.accept_exhausted),
         install_exhausted: of(base.install_exhausted),
         spurious_poll: of(base.spurious_poll),
+        splice_swallows: of(base.splice_swallows),
         splice_canceled: of(base.splice_canceled),
         connect_exhausted: of(base.connect_exhausted),
         connect_refused: of(base.connect_refused),

@@ -84,7 +84,7 @@ fn one_world_by_its_seed() {
 }
 
 /// So many worlds each of the tests below runs.
-const WORLDS: u64 = 1500;
+const WORLDS: u64 = 1300;
 
 fn random(lane: u64) {
     let worlds = number("BALANCE_SIM_SEEDS").unwrap_or(WORLDS);

@@ -44,13 +44,18 @@ impl Net {
     /// When a send is in flight: the order of their bytes would be chance.
     pub(super) fn splice_out(&mut self, host: usize, pipe: &Pipe, to: Desc, max: usize) -> Result<usize, Errno> {
         let end = self.installed(host, to)?;
-        let (now, short) = (self.time.now(), self.hosts[host].faults.short_send);
+        let now = self.time.now();
+        let (short, swallows) = (self.hosts[host].faults.short_send, self.hosts[host].faults.splice_swallows);
         let Self { conns, rng, .. } = self;
         let Some(side) = conns.get_mut(end.conn).map(|conn| &mut conn.sides[end.side]) else {
             return Err(Errno(libc::EBADF));
         };
         assert!(side.writers.is_empty(), "{to:?} is spliced to while a send is in flight");
         if let Put::Failed(errno) = side.put(&[], now, rng, 0.0) {
+            if errno == Errno::CONN_RESET && max > 1 && strikes(rng, swallows) {
+                // The reset came in the middle of the call, and these bytes go with it.
+                return read(pipe.read_fd(), &mut vec![0; 1 + rng.index(max - 1)]);
+            }
             return Err(errno);
         }
         let mut len = side.room().min(max);

@@ -50,6 +50,10 @@ impl UringSplice {
         matches!(self.at, At::Source)
     }
 
+    pub(in crate::l4) fn is_in_doubt(&self) -> bool {
+        self.short
+    }
+
     pub(in crate::l4) fn is_emptying(&self) -> bool {
         matches!(self.at, At::Emptying(..))
     }
@@ -102,7 +106,8 @@ impl UringSplice {
     }
 
     fn start_emptying(&mut self, pipe: Box<Pipe>, bytes: u32, sink: &Socket, context: &mut Context<'_>) -> Step {
-        if self.writable.poll(sink, context).is_pending() {
+        // After a short write the next follows at once, to tell whether that was a reset or only a full socket.
+        if !self.short && self.writable.poll(sink, context).is_pending() {
             self.at = At::Filled(pipe, bytes);
             return Step::Waiting;
         }
