@@ -52,6 +52,8 @@ pub(crate) struct State {
     leaving: RefCell<Leaving>,
     /// Where a connection takes two real descriptors: how many may be.
     pub(crate) room: Option<Room>,
+    #[cfg(test)]
+    pub(crate) rung_changes: RefCell<crate::l4::Changes>,
     next_id: Cell<u64>,
 }
 
@@ -292,6 +294,8 @@ impl State {
             caller: Caller::new(calls),
             leaving: RefCell::default(),
             room: descriptors.map(Room::new),
+            #[cfg(test)]
+            rung_changes: RefCell::default(),
             next_id: Cell::new(1),
         })
     }
@@ -329,6 +333,8 @@ impl State {
     pub(crate) fn count_rungs(&self, tallies: &[Tally]) {
         for tally in tallies.iter().filter(|t| !t.is_empty()) {
             tally.add_to(&mut self.rungs.borrow_mut());
+            #[cfg(test)]
+            tally.add_changes_to(&mut self.rung_changes.borrow_mut());
         }
     }
 

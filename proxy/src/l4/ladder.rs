@@ -23,6 +23,9 @@ pub enum Forward {
     Auto,
     /// Stay on one rung, to compare.
     Always(RungKind),
+    /// Change whenever a test says so.
+    #[cfg(test)]
+    Scripted(super::script::Script),
 }
 
 /// What the ladder goes by.
@@ -83,6 +86,8 @@ impl Observer {
             // Refused once, it is not asked for at every buffer again.
             Forward::Always(RungKind::Splice | RungKind::UringSplice) if self.no_splice => Advice::Stay,
             Forward::Always(other) => Advice::Change(other),
+            #[cfg(test)]
+            Forward::Scripted(_) => Advice::Stay,
             Forward::Auto if self.burst < settings.promote_bytes => Advice::Stay,
             Forward::Auto => {
                 // A stream without a pause is one burst after another.

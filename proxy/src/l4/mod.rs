@@ -8,10 +8,16 @@ mod ladder;
 mod preface;
 mod relay;
 mod rung;
+#[cfg(test)]
+mod script;
 mod tally;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use accept::accept_loop;
 pub use ladder::{Forward, LadderSettings};
+#[cfg(test)]
+pub use script::Script;
+#[cfg(test)]
+pub(crate) use tally::Changes;
 pub(crate) use tally::Tally;
