@@ -103,7 +103,10 @@ pub static FORWARD: Section = Section {
             Default::Is("4"),
             "So many short reads in a row take a direction back to copy.",
         )
-        .more("A read is short when it moves less than promote_bytes."),
+        .more(
+            "A read is short when it moves less than half of promote_bytes. Each return doubles the number for that \
+               direction, up to 255, so that traffic of both kinds does not make it swing.",
+        ),
         Key::live(
             "splice_budget",
             size(64 << 10, 1 << 30),

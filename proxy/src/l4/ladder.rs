@@ -12,7 +12,8 @@
 //!
 //! A burst is what a source delivers before it has nothing more. Ping-pong of small messages never makes one, so it
 //! never leaves the cheapest rung for small messages; a response of a few hundred KiB makes several. Between the two
-//! thresholds nothing changes, so a peer that alternates does not make the ladder swing.
+//! thresholds nothing changes. Every return to copy doubles the short reads that the next one takes, so a peer that
+//! alternates between the two kinds of traffic does not make the ladder swing: it settles on the rung for bulk.
 
 use crate::report::RungKind;
 
@@ -75,6 +76,8 @@ pub(crate) struct Observer {
     streak: u8,
     /// Splice was refused; this direction does not ask again.
     no_splice: bool,
+    /// Times it went back to copy. Each makes the next one twice as hard.
+    returns: u8,
 }
 
 impl Observer {
@@ -116,12 +119,13 @@ impl Observer {
             return Advice::Stay;
         }
         self.streak = self.streak.saturating_add(1);
-        self.decide(settings.demote_after, RungKind::Copy)
+        let after = u32::from(settings.demote_after.max(1)) << self.returns.min(8);
+        self.decide(u8::try_from(after).unwrap_or(u8::MAX), RungKind::Copy)
     }
 
     /// Back on copy: count from the beginning.
     pub(crate) fn start_over(&mut self) {
-        *self = Self { no_splice: self.no_splice, ..Self::default() };
+        *self = Self { no_splice: self.no_splice, returns: self.returns.saturating_add(1), ..Self::default() };
     }
 
     /// Splice could not be had (descriptors or pipes were used up): this direction does without from here on.
@@ -219,6 +223,19 @@ mod tests {
             let bytes = if round % 2 == 0 { 1 } else { 1 << 20 };
             assert_eq!(observer.bulk_read(bytes, &SETTINGS), Advice::Stay);
         }
+    }
+
+    /// Long rows of short reads, again and again: each return takes more of them, and in the end there is none.
+    #[test]
+    fn every_return_makes_the_next_one_harder() {
+        let mut observer = Observer::default();
+        let mut rows = Vec::new();
+        for _ in 0..10 {
+            let row = (1..=1000).find(|_| observer.bulk_read(1, &SETTINGS) == Advice::Change(RungKind::Copy));
+            rows.extend(row);
+            observer.start_over();
+        }
+        assert_eq!(rows, [3, 6, 12, 24, 48, 96, 192, 255, 255, 255]);
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn starved_connections_recover(mode: Mode) {
     for client in &stuck {
         (&mut &*client).write_all(b"g").unwrap();
     }
-    settle_bytes(&mut rig);
+    rig.settle_bytes();
     for turn in 0..30 {
         round_trip(&dial(other).unwrap(), b"not starved for ever").unwrap_or_else(|e| panic!("round {turn}: {e}"));
     }
@@ -140,17 +140,6 @@ fn starved_connections_recover(mode: Mode) {
 scenario!(starved_connections_recover: uring, epoll, uring_floor);
 
 /// Waits until no byte moves any more.
-fn settle_bytes(rig: &mut Rig) {
-    let mut last = -1.0;
-    let mut same = 0;
-    eventually("quiet", || {
-        let now = rig.metric("balance_listener_forwarded_bytes_total");
-        same = if now == last { same + 1 } else { 0 };
-        last = now;
-        (same >= 20).then_some(())
-    });
-}
-
 /// 2,000 clients that send half a message and stop, while 20 others are served.
 fn half_messages_do_not_disturb_others(mode: Mode) {
     let backend = Backend::echo();

@@ -14,9 +14,10 @@ mod tcp;
 
 pub(crate) use chaos::nothing_breaks_the_rules;
 pub(crate) use promises::{
-    a_blocked_send_can_be_cancelled, a_connect_can_be_cancelled, accepts_wait_side_by_side, an_accept_can_be_cancelled,
-    cancelling_what_is_over_does_nothing, many_connections_at_once, operations_on_unix_sockets,
-    running_out_of_buffers_is_survived, the_wake_descriptor_is_reported_every_time, time_passes_in_turns,
+    a_blocked_send_can_be_cancelled, a_connect_can_be_cancelled, a_send_waits_for_a_peer_that_has_closed_its_half,
+    accepts_wait_side_by_side, an_accept_can_be_cancelled, cancelling_what_is_over_does_nothing,
+    many_connections_at_once, operations_on_unix_sockets, running_out_of_buffers_is_survived,
+    the_wake_descriptor_is_reported_every_time, time_passes_in_turns,
 };
 pub(crate) use rig::Setup;
 pub(crate) use tcp::{
@@ -39,7 +40,8 @@ macro_rules! contract_tests {
             accept_and_connect messages_come_back a_stream_of_many_bytes_keeps_every_one half_close_in_either_order
             a_reset_is_passed_on closing_with_unread_data_resets a_cancelled_receive_loses_nothing
             connecting_to_nobody_is_refused accepts_wait_side_by_side an_accept_can_be_cancelled
-            a_connect_can_be_cancelled a_blocked_send_can_be_cancelled cancelling_what_is_over_does_nothing
+            a_connect_can_be_cancelled a_blocked_send_can_be_cancelled
+            a_send_waits_for_a_peer_that_has_closed_its_half cancelling_what_is_over_does_nothing
             many_connections_at_once the_wake_descriptor_is_reported_every_time running_out_of_buffers_is_survived
             time_passes_in_turns nothing_breaks_the_rules);
     };

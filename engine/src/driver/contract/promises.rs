@@ -5,7 +5,7 @@ use super::{
     rig::{Rig, Setup, Ticket},
 };
 use crate::buf::Class;
-use crate::driver::{CloseHow, Completion, Desc, Errno, Op, Outcome, Target, Wait};
+use crate::driver::{CloseHow, Completion, Desc, Errno, Interest, Op, Outcome, Target, Wait};
 use std::{
     fs::File,
     io::{Read, Write},
@@ -107,6 +107,47 @@ pub(crate) fn a_blocked_send_can_be_cancelled(setup: &Setup) {
             Outcome::SendFailed { errno: Errno::CANCELED, .. } | Outcome::Sent { .. } => {}
             other => panic!("{other:?} of a cancelled send"),
         }
+    });
+}
+
+/// A peer that has closed its half and reads nothing: what waits for room there waits, at no cost, and ends when there
+/// is room or when it is cancelled.
+pub(crate) fn a_send_waits_for_a_peer_that_has_closed_its_half(setup: &Setup) {
+    setup.each(|rig| {
+        let (client, server) = rig.pair();
+        let shutdown = rig.start(Op::Shutdown { desc: client });
+        rig.last(shutdown);
+        let end = rig.start(Op::Recv { desc: server, bulk: false });
+        assert!(matches!(rig.last(end), Outcome::Eof));
+        let send = fill(rig, server);
+        rig.cancel(send);
+        match rig.last(send) {
+            Outcome::SendFailed { errno: Errno::CANCELED, .. } | Outcome::Sent { .. } => {}
+            other => panic!("{other:?} of a cancelled send"),
+        }
+        let send = fill(rig, server);
+        let poll = rig.start(Op::Poll { desc: server, interest: Interest::Write });
+        let gone = rig.start(Op::Poll { desc: server, interest: Interest::Write });
+        rig.idle(20);
+        assert!(rig.is_live(send), "there is no room");
+        rig.cancel(gone);
+        // A poll may end without a reason: whoever waits looks for himself.
+        assert!(matches!(rig.last(gone), Outcome::Failed(Errno::CANCELED) | Outcome::Done));
+        let mut recv = rig.start(Op::Recv { desc: client, bulk: false });
+        rig.run_until("room", |rig| {
+            while rig.next(recv).is_some() {}
+            if !rig.is_live(recv) {
+                recv = rig.start(Op::Recv { desc: client, bulk: false });
+            }
+            !rig.is_live(send) && !rig.is_live(poll)
+        });
+        assert!(matches!(rig.last(send), Outcome::Sent { sent: 1.., .. }));
+        assert!(matches!(rig.last(poll), Outcome::Done));
+        rig.cancel(recv);
+        rig.run_until("the receive ends", |rig| {
+            while rig.next(recv).is_some() {}
+            !rig.is_live(recv)
+        });
     });
 }
 

@@ -55,28 +55,11 @@ pub(super) enum Job {
     Accept,
     Connect(Target),
     Recv,
-    Send {
-        buffer: Buffer,
-        from: u32,
-        to: u32,
-    },
+    Send { buffer: Buffer, from: u32, to: u32 },
     Poll(Interest),
-    /// `sent` bytes of it have gone; without a copy only whole batches are reported.
-    Batch {
-        batch: Box<Batch>,
-        zero_copy: bool,
-        sent: u32,
-    },
-    SpliceIn {
-        desc: Desc,
-        pipe: Box<Pipe>,
-        max: usize,
-    },
-    SpliceOut {
-        desc: Desc,
-        pipe: Box<Pipe>,
-        max: usize,
-    },
+    Batch { batch: Box<Batch>, zero_copy: bool },
+    SpliceIn { desc: Desc, pipe: Box<Pipe>, max: usize },
+    SpliceOut { desc: Desc, pipe: Box<Pipe>, max: usize },
 }
 
 /// What a descriptor stands for.
@@ -481,11 +464,6 @@ impl Net {
         };
         let outcome = match job {
             Job::Send { buffer, .. } => Outcome::SendFailed { buffer, errno },
-            // As in Linux: the bytes that have gone are told, and the error is told to nobody.
-            Job::Batch { batch, zero_copy, sent } if sent > 0 => {
-                let at = self.report_batch(op.host, key, batch, zero_copy, sent, last_at);
-                return self.note_failure(place, at);
-            }
             Job::Batch { batch, .. } => Outcome::BatchSent { batch: Some(batch), result: Err(errno) },
             Job::SpliceIn { pipe, .. } | Job::SpliceOut { pipe, .. } => Outcome::Spliced { pipe, result: Err(errno) },
             Job::Accept | Job::Connect(_) | Job::Recv | Job::Poll(_) => Outcome::Failed(errno),

@@ -38,7 +38,7 @@ impl Net {
             }
             Op::SendBatch { desc, batch, zero_copy } => {
                 let end = self.stream(host, desc);
-                self.submit_send(host, key, end, Job::Batch { batch, zero_copy, sent: 0 })
+                self.submit_send(host, key, end, Job::Batch { batch, zero_copy })
             }
             Op::SpliceIn { from, pipe, max } => {
                 let job = Job::SpliceIn { desc: from, pipe, max: max as usize };
@@ -133,30 +133,21 @@ impl Net {
     }
 
     fn taken(&mut self, op: OpRef, taken: u32) {
-        if let Some(Pending { job: Job::Batch { batch, sent, zero_copy: true }, .. }) = self.pending(op) {
-            // MSG_WAITALL: not told before all of it has gone, or the connection is broken.
-            batch.advance(taken);
-            *sent += taken;
-            if !batch.is_empty() {
-                return;
-            }
-        }
         let Some(Pending { key, job, last_at, .. }) = self.retire(op) else { return };
         match job {
             Job::Send { buffer, .. } => {
                 let outcome = Outcome::Sent { buffer, sent: taken };
                 self.deliver(op.host, Completion { key, outcome, more: false }, last_at);
             }
-            Job::Batch { batch, zero_copy, sent } => {
-                let sent = if zero_copy { sent } else { taken };
-                self.report_batch(op.host, key, batch, zero_copy, sent, last_at);
+            Job::Batch { batch, zero_copy } => {
+                self.report_batch(op.host, key, batch, zero_copy, taken, last_at);
             }
             _ => {}
         }
     }
 
-    /// Tells what was sent of a batch, and returns when. Without a copy, the batch itself comes back some time later.
-    pub(super) fn report_batch(
+    /// Tells what was sent of a batch. Without a copy, the batch itself comes back some time later.
+    fn report_batch(
         &mut self,
         host: usize,
         key: OpKey,
@@ -164,7 +155,7 @@ impl Net {
         zero_copy: bool,
         sent: u32,
         after: Timestamp,
-    ) -> Timestamp {
+    ) {
         let (kept, batch) = if zero_copy { (Some(batch), None) } else { (None, Some(batch)) };
         let outcome = Outcome::BatchSent { batch, result: Ok(sent) };
         let told = self.deliver(host, Completion { key, outcome, more: zero_copy }, after);
@@ -172,7 +163,6 @@ impl Net {
             let at = told + self.rng.duration_up_to(Duration::from_millis(5));
             self.schedule(at, What::Release { host, key, batch });
         }
-        told
     }
 
     pub(super) fn release(&mut self, host: usize, key: OpKey, batch: Box<Batch>) {

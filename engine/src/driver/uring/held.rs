@@ -3,7 +3,7 @@
 use crate::{
     batch::Batch,
     buf::Buffer,
-    driver::{Desc, OpKey, addr::AddrBuf},
+    driver::{Desc, Interest, OpKey, addr::AddrBuf},
     pipe::Pipe,
     slab::{Key, Slab},
 };
@@ -27,6 +27,10 @@ pub(super) enum What {
     },
     Send {
         buffer: Buffer,
+        desc: Desc,
+        from: u32,
+        to: u32,
+        waits: Waits,
     },
     /// The direct descriptor is being installed, to be shut down by shutdown(2).
     Shutdown {
@@ -37,11 +41,22 @@ pub(super) enum What {
     /// A vectored send; with zero copy, to its notification.
     Batch {
         batch: Box<Batch>,
+        desc: Desc,
+        zero_copy: bool,
+        waits: Waits,
     },
     Splice {
         pipe: Box<Pipe>,
     },
-    Poll,
+    Poll {
+        desc: Desc,
+        interest: Interest,
+        waits: Waits,
+    },
+    /// Our own: looks on until this operation's socket takes bytes. `None`: nobody waits any more.
+    Watch {
+        of: Option<Key>,
+    },
     /// A direct descriptor is being given a real one beside it.
     Install {
         desc: Desc,
@@ -49,6 +64,36 @@ pub(super) enum What {
     Close {
         desc: Desc,
     },
+}
+
+/// How an operation waits for its socket to take bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// The operation itself is in flight.
+    #[default]
+    Not,
+    /// A poll that ends once is in flight in its stead.
+    Polled,
+    /// The operation of this user data, a [`What::Watch`], is.
+    Watched(u64),
+}
+
+impl What {
+    pub(super) fn waits(&mut self) -> Option<&mut Waits> {
+        match self {
+            Self::Send { waits, .. } | Self::Batch { waits, .. } | Self::Poll { waits, .. } => Some(waits),
+            _ => None,
+        }
+    }
+
+    /// The socket that is to take bytes.
+    pub(super) fn sink(&self) -> Option<Desc> {
+        match self {
+            Self::Send { desc, .. } | Self::Batch { desc, .. } => Some(*desc),
+            Self::Poll { desc, interest: Interest::Write, .. } => Some(*desc),
+            _ => None,
+        }
+    }
 }
 
 /// All of them, and the address buffers waiting for their next use.

@@ -24,6 +24,7 @@ mod reap;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod writable;
 
 pub use features::{Feature, Features, UnknownFeature};
 pub use probe::{Unavailable, probe};
@@ -40,7 +41,7 @@ use crate::{
     pipe::{self, Pipe},
     slab::Key,
 };
-use held::{Held, HeldTable, What};
+use held::{Held, HeldTable, Waits, What};
 use io_uring::{cqueue, opcode, squeue, types};
 use lane::{Lane, Limit, TABLE_MAX, destination};
 use std::{
@@ -324,6 +325,9 @@ impl Driver for UringDriver {
             return;
         }
         let lane = (token.0 >> 58) as usize;
+        if self.cancel_waiting(lane, token) {
+            return;
+        }
         self.push_silent(lane, opcode::AsyncCancel::new(token.0).build());
     }
 

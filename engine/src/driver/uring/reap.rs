@@ -95,11 +95,15 @@ impl UringDriver {
 
     pub(super) fn held_done(&mut self, lane: usize, number: u64, entry: &cqueue::Entry) {
         let result = entry.result();
-        let known = Key::from_u64(number).and_then(|key| Some((key, self.held.get_mut(key)?)));
-        let Some((held_key, held)) = known else {
+        let known = Key::from_u64(number).filter(|key| self.held.get_mut(*key).is_some());
+        let Some(held_key) = known else {
             debug_assert!(false, "a completion of an operation that has ended");
             return;
         };
+        if self.has_waited(lane, held_key, entry) {
+            return;
+        }
+        let Some(held) = self.held.get_mut(held_key) else { return };
         if let What::Shutdown { desc } = held.what
             && result < 0
             && result != -libc::ECANCELED
@@ -119,7 +123,7 @@ impl UringDriver {
             return;
         }
         let Some(Held { key, what }) = self.held.remove(held_key) else { return };
-        if let What::Batch { batch } = what {
+        if let What::Batch { batch, .. } = what {
             let outcome = if cqueue::notif(entry.flags()) {
                 Outcome::Released { batch, copied: result & ZC_COPIED != 0 }
             } else {
@@ -162,29 +166,30 @@ impl UringDriver {
                 self.close(OpKey::INTERNAL, desc, CloseHow::Graceful);
                 Outcome::Failed(errno)
             }
-            (What::Send { buffer }, None) => Outcome::Sent { buffer, sent: result.unsigned_abs() },
-            (What::Send { buffer }, Some(errno)) => Outcome::SendFailed { buffer, errno },
+            (What::Send { buffer, .. }, None) => Outcome::Sent { buffer, sent: result.unsigned_abs() },
+            (What::Send { buffer, .. }, Some(errno)) => Outcome::SendFailed { buffer, errno },
             (What::Shutdown { .. }, None) => {
                 // SAFETY: FIXED_FD_INSTALL has just given us this descriptor; nobody else knows it.
                 let fd = unsafe { OwnedFd::from_raw_fd(result) };
                 done_or_failed(addr::shutdown_write(fd.as_raw_fd()))
             }
             (What::Splice { pipe }, _) => Outcome::Spliced { pipe, result: sent(result) },
-            (What::Batch { batch }, _) => Outcome::BatchSent { batch: Some(batch), result: sent(result) },
-            (What::ShutdownByRing | What::Poll, None) => Outcome::Done,
+            (What::Batch { batch, .. }, _) => Outcome::BatchSent { batch: Some(batch), result: sent(result) },
+            (What::ShutdownByRing | What::Poll { .. }, None) => Outcome::Done,
             (What::Install { desc }, None) => {
                 // SAFETY: FIXED_FD_INSTALL has just given us this descriptor; nobody else knows it.
                 let fd = unsafe { OwnedFd::from_raw_fd(result) };
                 self.keep_installed(desc, fd);
                 Outcome::Done
             }
-            (What::Shutdown { .. } | What::ShutdownByRing | What::Poll | What::Install { .. }, Some(errno)) => {
+            (What::Shutdown { .. } | What::ShutdownByRing | What::Poll { .. } | What::Install { .. }, Some(errno)) => {
                 Outcome::Failed(errno)
             }
             (What::Close { desc }, _) => {
                 self.closed(desc);
                 Outcome::Done
             }
+            (What::Watch { .. }, _) => return None,
         })
     }
 

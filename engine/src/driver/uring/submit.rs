@@ -129,29 +129,16 @@ impl UringDriver {
 
     pub(super) fn send(&mut self, key: OpKey, desc: Desc, buffer: Buffer, from: u32, to: u32) -> Token {
         debug_assert!(from <= to && to as usize <= buffer.len(), "a range outside the buffer");
-        let lane = desc.lane();
-        let data_ptr = buffer[from as usize..].as_ptr();
-        let data = self.hold(lane, key, What::Send { buffer });
-        // Not WAITALL: after a short send the kernel would go on, take a reset that has come meanwhile off the socket,
-        // and report the bytes instead. The next send would then say EPIPE, as after an orderly end.
-        let entry = on!(desc, |fd| opcode::Send::new(fd, data_ptr, to - from).flags(libc::MSG_NOSIGNAL).build());
-        self.push(lane, &entry.user_data(data));
+        let entry = send_entry(desc, &buffer, from, to);
+        let data = self.hold(desc.lane(), key, What::Send { buffer, desc, from, to, waits: Waits::Not });
+        self.push(desc.lane(), &entry.user_data(data));
         Token(data)
     }
 
     pub(super) fn send_batch(&mut self, key: OpKey, desc: Desc, mut batch: Box<Batch>, zero_copy: bool) -> Token {
-        let lane = desc.lane();
-        let header = batch.header();
-        let data = self.hold(lane, key, What::Batch { batch });
-        let flags = libc::MSG_NOSIGNAL as u32;
-        let entry = if zero_copy {
-            // WAITALL here, because the batch does not come back to be sent on. A short end is a broken connection.
-            let flags = flags | libc::MSG_WAITALL as u32;
-            on!(desc, |fd| opcode::SendMsgZc::new(fd, header).ioprio(REPORT_ZC_USAGE).flags(flags).build())
-        } else {
-            on!(desc, |fd| opcode::SendMsg::new(fd, header).flags(flags).build())
-        };
-        self.push(lane, &entry.user_data(data));
+        let entry = batch_entry(desc, &mut batch, zero_copy);
+        let data = self.hold(desc.lane(), key, What::Batch { batch, desc, zero_copy, waits: Waits::Not });
+        self.push(desc.lane(), &entry.user_data(data));
         Token(data)
     }
 
@@ -190,7 +177,7 @@ impl UringDriver {
 
     pub(super) fn poll(&mut self, key: OpKey, desc: Desc, interest: Interest) -> Token {
         let lane = desc.lane();
-        let data = self.hold(lane, key, What::Poll);
+        let data = self.hold(lane, key, What::Poll { desc, interest, waits: Waits::Not });
         let events = match interest {
             Interest::Read => libc::POLLIN | libc::POLLRDHUP,
             Interest::Write => libc::POLLOUT,
@@ -256,5 +243,24 @@ impl UringDriver {
         let entry = on!(desc, |fd| opcode::Close::new(fd).build());
         self.push(lane, &entry.user_data(data));
         Token(data)
+    }
+}
+
+/// DONTWAIT: when a socket takes nothing, we wait for it, in [`super::writable`], and not the kernel; see there.
+/// WAITALL must not be: after a short send the kernel would go on, take a reset that has come meanwhile off the socket,
+/// and report the bytes instead. The next send would then say EPIPE, as after an orderly end.
+const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+
+pub(super) fn send_entry(desc: Desc, buffer: &Buffer, from: u32, to: u32) -> squeue::Entry {
+    let bytes = buffer[from as usize..].as_ptr();
+    on!(desc, |fd| opcode::Send::new(fd, bytes, to - from).flags(SEND_FLAGS).build())
+}
+
+pub(super) fn batch_entry(desc: Desc, batch: &mut Batch, zero_copy: bool) -> squeue::Entry {
+    let (header, flags) = (batch.header(), SEND_FLAGS as u32);
+    if zero_copy {
+        on!(desc, |fd| opcode::SendMsgZc::new(fd, header).ioprio(REPORT_ZC_USAGE).flags(flags).build())
+    } else {
+        on!(desc, |fd| opcode::SendMsg::new(fd, header).flags(flags).build())
     }
 }

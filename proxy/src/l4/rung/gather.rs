@@ -39,6 +39,8 @@ pub(in crate::l4) struct Gather {
     /// Bytes of the batch that is being sent.
     in_flight: u64,
     zero_copy: ZeroCopy,
+    /// Of the last batch only so much was sent without a copy. The rest is sent once the kernel has released it.
+    short: Option<u32>,
     /// The rung is to be left.
     reads_no_more: bool,
     /// The end of the source, to be told when all is sent.
@@ -74,6 +76,7 @@ impl Gather {
             unreleased_bytes: 0,
             in_flight: 0,
             zero_copy,
+            short: None,
             reads_no_more: false,
             ended: None,
         }
@@ -91,7 +94,7 @@ impl Gather {
         if self.sending.is_some() {
             return self.collect_sent(sink, context);
         }
-        if self.unreleased_bytes >= UNRELEASED_MAX {
+        if self.short.is_some() || self.unreleased_bytes >= UNRELEASED_MAX {
             return Step::Waiting;
         }
         if !self.reads_no_more {
@@ -156,6 +159,9 @@ impl Gather {
                 self.sending = Some(sending);
                 Step::Waiting
             }
+            Poll::Ready(BatchEvent::Sent { batch: None, result: Err(Errno::AGAIN) }) => {
+                self.sent_without_copy(sending, 0)
+            }
             Poll::Ready(BatchEvent::Sent { result: Err(errno), .. }) => Step::SinkBroken(errno),
             Poll::Ready(BatchEvent::Sent { batch: Some(mut batch), result: Ok(sent) }) => {
                 batch.advance(sent);
@@ -165,15 +171,16 @@ impl Gather {
                 }
                 Step::Moved { sent }
             }
-            Poll::Ready(BatchEvent::Sent { batch: None, result: Ok(sent) }) => {
-                // MSG_WAITALL: less than all means that the connection is broken, and the next send says so.
-                let short = u64::from(sent) < self.in_flight;
-                self.unreleased_bytes += self.in_flight;
-                self.unreleased.push_back((sending, self.in_flight));
-                if short { Step::SinkBroken(Errno::CONN_RESET) } else { Step::Moved { sent } }
-            }
+            Poll::Ready(BatchEvent::Sent { batch: None, result: Ok(sent) }) => self.sent_without_copy(sending, sent),
             Poll::Ready(BatchEvent::Released { .. }) => Step::SinkBroken(Errno::BROKEN_PIPE),
         }
+    }
+
+    fn sent_without_copy(&mut self, sending: BatchSend, sent: u32) -> Step {
+        self.short = (u64::from(sent) < self.in_flight).then_some(sent);
+        self.unreleased_bytes += self.in_flight;
+        self.unreleased.push_back((sending, self.in_flight));
+        Step::Moved { sent }
     }
 
     fn collect_released(&mut self, reports: &mut ZeroCopyReports, context: &mut Context<'_>) {
@@ -182,8 +189,13 @@ impl Gather {
         {
             self.unreleased_bytes -= *bytes;
             self.unreleased.pop_front();
-            if let BatchEvent::Released { copied, .. } = event {
-                self.note(copied, reports);
+            let BatchEvent::Released { mut batch, copied } = event else { continue };
+            self.note(copied, reports);
+            if self.unreleased.is_empty()
+                && let Some(sent) = self.short.take()
+            {
+                batch.advance(sent);
+                self.filling = batch;
             }
         }
     }

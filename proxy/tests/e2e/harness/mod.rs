@@ -252,6 +252,23 @@ impl Rig {
         self.metric("balance_process_resident_bytes") as u64
     }
 
+    /// Waits until no byte has moved for a while.
+    pub(crate) fn settle_bytes(&mut self) {
+        let mut last = -1.0;
+        let mut same = 0;
+        eventually("quiet", || {
+            let now = self.metric("balance_listener_forwarded_bytes_total");
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+            (same >= 20).then_some(())
+        });
+    }
+
+    /// Threads of the process, those of the kernel that work for it included.
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.proxy.pid())).expect("it runs").count()
+    }
+
     /// CPU time that the process has used so far, kernel time included.
     pub(crate) fn cpu_time(&self) -> Duration {
         let path = format!("/proc/{}/stat", self.proxy.pid());
