@@ -11,6 +11,7 @@ use super::{
     ladder::LadderSettings,
     preface::{Preface, Told},
     relay::{Moved, Relay, Verdict},
+    silence::Silence,
 };
 use crate::{
     guard::Welcome,
@@ -35,8 +36,8 @@ use std::{
 /// row, so that the table never misses a connection that still has a socket.
 pub(super) struct Connection {
     phase: Phase,
+    silence: Silence,
     downstream: Option<Socket>,
-    timer: Timer,
     timeouts: Timeouts,
     ladder: Rc<LadderSettings>,
     row: RowGuard,
@@ -68,9 +69,9 @@ impl Connection {
         };
         let phase = phase.unwrap_or_else(|| Phase::Preface(Box::new(Preface::new(&downstream, deadline))));
         Self {
-            downstream: Some(downstream),
             phase,
-            timer: Timer::new(&handle),
+            silence: Silence::new(Timer::new(&handle)),
+            downstream: Some(downstream),
             timeouts: listener.settings.get(),
             ladder: listener.ladder(),
             row,
@@ -178,10 +179,11 @@ impl Connection {
         let (state, rungs) = (relay.connection_state(), relay.rungs());
         self.row.state.count_rungs(&[moved.up, moved.down]);
         let (up, down) = (moved.up.bytes(), moved.down.bytes());
-        let progress = self.row.with(|row| {
+        let mut progress = self.row.with(|row| {
             if up + down > 0 || row.state != state {
                 row.progress = handle.now();
                 count(row, up, down);
+                self.silence.broken();
             }
             (row.rung_up, row.rung_down) = rungs;
             row.state = state;
@@ -197,7 +199,12 @@ impl Connection {
             _ => (self.timeouts.half_close(), Reason::HalfCloseTimeout),
         };
         let Some(limit) = limit else { return Poll::Pending };
-        self.timer.poll_lazily_at(progress + limit, context).map(|()| reason)
+        let known = progress;
+        let over = self.silence.poll(&mut progress, limit, [downstream, upstream], context);
+        if progress != known {
+            self.row.with(|row| row.progress = progress);
+        }
+        over.map(|()| reason)
     }
 
     /// Let go of both sockets as the reason demands.

@@ -8,6 +8,7 @@ mod ladder;
 mod preface;
 mod relay;
 mod rung;
+mod silence;
 mod tally;
 #[cfg(test)]
 mod tests;

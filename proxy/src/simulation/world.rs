@@ -62,6 +62,8 @@ pub(super) struct Summary {
     pub(super) turns: u64,
     pub(super) connections: u64,
     pub(super) complete: u64,
+    /// Ended by the idle time-out.
+    pub(super) idle: u64,
     pub(super) bytes: u64,
     pub(super) spliced: u64,
 }
@@ -637,6 +639,8 @@ impl World {
             .max()
             .unwrap_or_default()
             + limit
+            // What a kernel still had to send may be looked at so much later.
+            + limit / 4
             + self.plan.slack();
         if mine.ended_at < earliest {
             return Err(format!("it died {:?} too early", earliest - mine.ended_at));
@@ -717,6 +721,7 @@ impl World {
             turns: self.turns.get(),
             connections: clients.len() as u64,
             complete,
+            idle: self.endings(Reason::IdleTimeout),
             bytes: received.sum(),
             spliced: rungs[1..].iter().map(|r| r.bytes).sum(),
         }
