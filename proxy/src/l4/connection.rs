@@ -30,6 +30,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 /// The task of a connection. Fields in the order in which they must go: what waits for sockets, the sockets, then the
@@ -42,6 +43,10 @@ pub(super) struct Connection {
     ladder: Rc<LadderSettings>,
     row: RowGuard,
 }
+
+/// When one side was reset: so long may the other take nothing of what that one sent before. Mostly it takes all at
+/// once; one that is stuck is not waited for, because its own reset throws away what is queued for it anyway.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 type Opening = Pin<Box<dyn Future<Output = Result<Socket, Reason>>>>;
 
@@ -196,7 +201,10 @@ impl Connection {
         }
         let (limit, reason) = match state {
             ConnectionState::Connecting | ConnectionState::Open => (self.timeouts.idle(), Reason::IdleTimeout),
-            _ => (self.timeouts.half_close(), Reason::HalfCloseTimeout),
+            _ => match (self.timeouts.half_close(), relay.reset(downstream, upstream)) {
+                (limit, Some(reset)) => (Some(limit.map_or(LAST_BYTES, |l| l.min(LAST_BYTES))), reset),
+                (limit, None) => (limit, Reason::HalfCloseTimeout),
+            },
         };
         let Some(limit) = limit else { return Poll::Pending };
         let known = progress;
