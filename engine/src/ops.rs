@@ -244,6 +244,11 @@ impl Ops {
         Poll::Pending
     }
 
+    /// The stream has failed, whatever is still to be read before that.
+    pub(crate) fn is_broken(&self, key: Key) -> bool {
+        matches!(self.slots.get(key), Some(Slot { state: State::Stream(Stream { end: Some(End::Failed(_)), .. }), .. }))
+    }
+
     /// The reader wants no more for now. Returns what to cancel.
     pub(crate) fn pause(&mut self, key: Key) -> Option<Token> {
         let Some(Slot { token, state: State::Stream(stream), .. }) = self.slots.get_mut(key) else { return None };

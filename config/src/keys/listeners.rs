@@ -89,12 +89,22 @@ pub static LISTENERS: Section = Section {
             Default::Is("1h"),
             "A connection ends when no byte has moved in either direction for so long. \"never\" keeps it.",
         )
-        .more("A transfer that makes progress is never cut, however long it takes."),
+        .more(
+            "A transfer that makes progress is never cut, however long it takes. What a client or an endpoint \
+             acknowledges of what the kernel still holds for it is progress too; the kernel is asked for it once \
+             nothing else has moved for a quarter of this time, and then every quarter. So a connection without such \
+             bytes ends after this time, and one whose reader has stopped at most a quarter of it later. Kernels \
+             acknowledge by up to half of a receive buffer, so leave a slow reader the time for that much.",
+        ),
         Key::live(
             "half_close_timeout",
             TIMEOUT_OR_NEVER,
             Default::Is("1m"),
             "The same once one side has closed its half.",
+        )
+        .more(
+            "Once one side has reset the connection, at most a second of it: so long may the other side take nothing of \
+             what was sent to it before.",
         ),
         Key::live(
             "ipv6_only",

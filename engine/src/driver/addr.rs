@@ -222,6 +222,16 @@ pub(crate) fn shutdown_write(fd: RawFd) -> Result<(), Errno> {
     }
 }
 
+/// What was sent and is not acknowledged, of a real descriptor.
+pub(crate) fn unacked(fd: RawFd) -> Result<u32, Errno> {
+    let mut bytes: i32 = 0;
+    // SAFETY: SIOCOUTQ, which has TIOCOUTQ's number, writes one int to where `bytes` is.
+    match unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) } {
+        0 => Ok(bytes.max(0).unsigned_abs()),
+        _ => Err(io::Error::last_os_error().into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -95,6 +95,8 @@ pub enum Op {
     /// Wait until a descriptor is ready to be read or written. Completes with [`Outcome::Done`], also when it is
     /// broken: the attempt tells.
     Poll { desc: Desc, interest: Interest },
+    /// Ask how much of what was sent the peer has not acknowledged yet. Completes with [`Outcome::Unacked`].
+    Unacked { desc: Desc },
     /// Make a descriptor fit for [`Driver::splice_in`] and [`Driver::splice_out`]. It stays so until it is closed.
     Install { desc: Desc },
     /// Let go of a descriptor. Operations in flight on it must have been cancelled before (their last completions may
@@ -270,6 +272,9 @@ pub enum Outcome {
         pipe: Box<Pipe>,
         result: Result<u32, Errno>,
     },
+    /// Bytes that wait in the socket's send queue or are on their way. A unix socket counts in pieces as they were
+    /// sent, with what the kernel needs to keep them.
+    Unacked(u32),
     Done,
     Failed(Errno),
 }

@@ -63,6 +63,11 @@ impl Socket {
         self.handle.0.ops.borrow_mut().poll_broken(key, context)
     }
 
+    /// A receive has been told of a reset; what came before it may still be there to be read.
+    pub fn is_broken(&self) -> bool {
+        self.recv.is_some_and(|key| self.handle.0.ops.borrow().is_broken(key))
+    }
+
     fn arm(&mut self) -> Key {
         let key = self.handle.0.ops.borrow_mut().stream(self.desc);
         self.handle.submit_as(key, Op::Recv { desc: self.desc, bulk: false });

@@ -37,6 +37,14 @@ impl Timer {
         }
     }
 
+    /// Ready once the moment has come for which it was armed last, and at `latest`; at once when it is not armed.
+    pub fn poll_armed(&mut self, latest: Timestamp, context: &Context<'_>) -> Poll<()> {
+        match self.armed {
+            Some((_, at)) => self.poll_at(at.min(latest), context),
+            None => Poll::Ready(()),
+        }
+    }
+
     pub fn disarm(&mut self) {
         if let Some((key, _)) = self.armed.take() {
             self.handle.cancel_timer(key);

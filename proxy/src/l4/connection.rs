@@ -11,6 +11,7 @@ use super::{
     ladder::LadderSettings,
     preface::{Preface, Told},
     relay::{Moved, Relay, Verdict},
+    silence::Silence,
 };
 use crate::{
     guard::Welcome,
@@ -29,18 +30,23 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 /// The task of a connection. Fields in the order in which they must go: what waits for sockets, the sockets, then the
 /// row, so that the table never misses a connection that still has a socket.
 pub(super) struct Connection {
     phase: Phase,
+    silence: Silence,
     downstream: Option<Socket>,
-    timer: Timer,
     timeouts: Timeouts,
     ladder: Rc<LadderSettings>,
     row: RowGuard,
 }
+
+/// When one side was reset: so long may the other take nothing of what that one sent before. Mostly it takes all at
+/// once; one that is stuck is not waited for, because its own reset throws away what is queued for it anyway.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 type Opening = Pin<Box<dyn Future<Output = Result<Socket, Reason>>>>;
 
@@ -68,9 +74,9 @@ impl Connection {
         };
         let phase = phase.unwrap_or_else(|| Phase::Preface(Box::new(Preface::new(&downstream, deadline))));
         Self {
-            downstream: Some(downstream),
             phase,
-            timer: Timer::new(&handle),
+            silence: Silence::new(Timer::new(&handle)),
+            downstream: Some(downstream),
             timeouts: listener.settings.get(),
             ladder: listener.ladder(),
             row,
@@ -184,10 +190,11 @@ impl Connection {
         let (state, rungs) = (relay.connection_state(), relay.rungs());
         self.row.state.count_rungs(&[moved.up, moved.down]);
         let (up, down) = (moved.up.bytes(), moved.down.bytes());
-        let progress = self.row.with(|row| {
+        let mut progress = self.row.with(|row| {
             if up + down > 0 || row.state != state {
                 row.progress = handle.now();
                 count(row, up, down);
+                self.silence.broken();
             }
             (row.rung_up, row.rung_down) = rungs;
             row.state = state;
@@ -202,10 +209,18 @@ impl Connection {
             ConnectionState::Queued | ConnectionState::Connecting | ConnectionState::Open => {
                 (self.timeouts.idle(), Reason::IdleTimeout)
             }
-            _ => (self.timeouts.half_close(), Reason::HalfCloseTimeout),
+            _ => match (self.timeouts.half_close(), relay.reset(downstream, upstream)) {
+                (limit, Some(reset)) => (Some(limit.map_or(LAST_BYTES, |l| l.min(LAST_BYTES))), reset),
+                (limit, None) => (limit, Reason::HalfCloseTimeout),
+            },
         };
         let Some(limit) = limit else { return Poll::Pending };
-        self.timer.poll_lazily_at(progress + limit, context).map(|()| reason)
+        let known = progress;
+        let over = self.silence.poll(&mut progress, limit, [downstream, upstream], context);
+        if progress != known {
+            self.row.with(|row| row.progress = progress);
+        }
+        over.map(|()| reason)
     }
 
     /// Let go of both sockets as the reason demands.

@@ -10,6 +10,7 @@ mod relay;
 mod rung;
 #[cfg(test)]
 mod script;
+mod silence;
 mod tally;
 #[cfg(test)]
 mod tests;

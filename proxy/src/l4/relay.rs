@@ -82,6 +82,14 @@ impl Relay {
         }
     }
 
+    /// One side was reset: what is left to do is to bring its last bytes to the other, if that one takes them.
+    pub(super) fn reset(&self, downstream: &Socket, upstream: &Socket) -> Option<Reason> {
+        if self.down.phase == Phase::Lost || downstream.is_broken() {
+            return Some(Reason::DownstreamReset);
+        }
+        (self.up.phase == Phase::Lost || upstream.is_broken()).then_some(Reason::UpstreamReset)
+    }
+
     /// The rungs that the directions are on: up, down.
     pub(super) fn rungs(&self) -> (RungKind, RungKind) {
         (self.up.rung(), self.down.rung())

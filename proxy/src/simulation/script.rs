@@ -30,6 +30,10 @@ pub(super) enum Reading {
         pause: Duration,
     },
     Never,
+    /// Eager for so many bytes, then never again.
+    Stops {
+        after: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +117,26 @@ impl Script {
             }
         }
         script
+    }
+
+    /// A client that reads an answer of so many bytes at its own pace, and closes when it has all of it; or waits for
+    /// ever, if it stops.
+    pub(super) fn download(bytes: u64, reading: Reading) -> Self {
+        let answer = Burst { bytes, after_received: HEADER, pause: Duration::ZERO };
+        let thanks = Burst { bytes: 0, after_received: HEADER + bytes, pause: Duration::ZERO };
+        let stopped = matches!(reading, Reading::Stops { .. });
+        let (mine, theirs) = if stopped {
+            (Finish::Never, Finish::Never)
+        } else {
+            (Finish::AfterSending, Finish::AfterPeer { pause: Duration::ZERO })
+        };
+        Self {
+            client: part(vec![header(), thanks], reading, mine),
+            backend: part(vec![header(), answer], Reading::Eager, theirs),
+            // One that has stopped does not hear of its end before it has read what came before that.
+            expected: if stopped { Expected::Anything } else { Expected::Complete },
+            is_probe: false,
+        }
     }
 
     /// One small exchange, which must succeed wherever anything can.

@@ -253,7 +253,7 @@ impl Talker {
             return false;
         }
         let now = self.handle.now();
-        if matches!(self.part.reading, Reading::Never) {
+        if self.has_stopped() {
             let Poll::Ready(errno) = socket.poll_broken(context) else {
                 // One that does not read does not hear of an end either.
                 self.eof = true;
@@ -297,6 +297,14 @@ impl Talker {
             record.told.get_or_insert(Told::Reset(errno));
             record.ended_at = now;
         });
+    }
+
+    fn has_stopped(&self) -> bool {
+        match self.part.reading {
+            Reading::Never => true,
+            Reading::Stops { after } => self.read_since_pause >= after,
+            Reading::Eager | Reading::Slow { .. } => false,
+        }
     }
 
     fn is_resting(&mut self, context: &Context<'_>) -> bool {

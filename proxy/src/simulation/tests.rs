@@ -2,10 +2,17 @@
 
 use super::{
     changes::pairs,
-    world::{Summary, run},
+    plan::Plan,
+    script::{Reading, Script},
+    world::{Summary, run, run_plan},
 };
 use crate::l4::Changes;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use balance_engine::clock::Timestamp;
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    time::Duration,
+};
 
 pub(super) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -129,4 +136,31 @@ fn a_shard_can_be_torn_down_after_any_turn() {
         }
     }
     total.print("torn down");
+}
+
+/// An answer of 512 KiB that is read so, with next to nothing else in the world. How many were cut as idle.
+fn downloads(seeds: Range<u64>, reading: Reading) -> u64 {
+    let mut idle = 0;
+    for seed in seeds {
+        let mut plan = Plan::quiet(seed);
+        plan.idle = Some(Duration::from_secs(30));
+        let start = Timestamp::START + Duration::from_millis(1);
+        plan.clients = vec![(start, 0, Script::download(512 << 10, reading))];
+        println!("seed {seed}");
+        idle += run_plan(plan, None).idle;
+    }
+    idle
+}
+
+/// In some of these worlds (2, 9 and 10) the kernels have all of the answer soon, and the relay has nothing to do for
+/// longer than the time-out.
+#[test]
+fn a_slow_reader_is_not_idle() {
+    let reading = Reading::Slow { every: 16 << 10, pause: Duration::from_millis(2200) };
+    assert_eq!(downloads(0..12, reading), 0);
+}
+
+#[test]
+fn a_reader_that_has_stopped_is_idle() {
+    assert_eq!(downloads(0..5, Reading::Stops { after: 100 }), 5);
 }

@@ -4,10 +4,14 @@
 use crate::harness::{
     Mode, Rig, bind, eventually,
     pattern::{End, Pace, Pattern, end_of, receive, receive_exactly, send},
-    peers::reset,
+    peers::{fill, reset},
     plain,
 };
-use std::{io::ErrorKind, thread};
+use std::{
+    io::ErrorKind,
+    thread,
+    time::{Duration, Instant},
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -54,6 +58,41 @@ fn a_backends_rst_reaches_the_client_as_rst(mode: Mode) {
     rig.settled();
 }
 scenario!(a_backends_rst_reaches_the_client_as_rst: uring, epoll, uring_floor);
+
+/// Fill both directions until nothing moves, then `dies` is reset: the other one, who does not read, hears of it soon.
+fn stuck_and_reset(mode: Mode, forward: &str, of_client: bool) {
+    let backend = bind();
+    let config = format!("[runtime]\nforward = \"{forward}\"\n") + &plain(backend.local_addr().unwrap());
+    let mut rig = Rig::start(mode, &config);
+    let (client, server) = rig.pair(&backend);
+    let quiet = Duration::from_millis(300);
+    while fill(&server, quiet) + fill(&client, quiet) > 0 {}
+    let (dies, other, reason) =
+        if of_client { (client, server, "downstream_reset") } else { (server, client, "upstream_reset") };
+    reset(dies);
+    let start = Instant::now();
+    // It blocks, for there is no room, until there is an end.
+    let told = send(&other, 1, 1 << 40, Pace::Brisk).unwrap_err();
+    let took = start.elapsed();
+    assert_eq!(told.kind(), ErrorKind::ConnectionReset, "{forward} {of_client}");
+    assert!(took < Duration::from_secs(5), "{forward} {of_client}: {took:?}");
+    rig.ends(reason);
+    rig.settled();
+}
+
+fn a_client_that_dies_while_both_ways_are_stuck_is_let_go(mode: Mode) {
+    for forward in ["auto", "copy", "bundle"] {
+        stuck_and_reset(mode, forward, true);
+    }
+}
+scenario!(a_client_that_dies_while_both_ways_are_stuck_is_let_go: uring, epoll, uring_floor);
+
+fn a_backend_that_dies_while_both_ways_are_stuck_is_let_go(mode: Mode) {
+    for forward in ["auto", "copy", "bundle"] {
+        stuck_and_reset(mode, forward, false);
+    }
+}
+scenario!(a_backend_that_dies_while_both_ways_are_stuck_is_let_go: uring, epoll, uring_floor);
 
 /// Nobody who is cut may take what came for the whole.
 fn a_connection_that_is_cut_is_reset(mode: Mode) {

@@ -2,18 +2,27 @@
 #![allow(clippy::disallowed_methods, reason = "tests give up after a while, by a clock of their own")]
 
 use crate::harness::{
-    Mode, Rig, bind, cluster, dial, listener,
-    pattern::{End, end_of},
-    peers::{Backend, NeverAccepts, nobody, read_text, round_trip},
+    Mode, Rig, accept, bind, cluster, dial, listener,
+    pattern::{End, Pace, Pattern, end_of, receive_exactly, send},
+    peers::{Backend, NeverAccepts, dial_with_window, nobody, read_text, round_trip},
 };
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr},
+    net::{Shutdown, SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
 const IDLE: Duration = Duration::from_millis(400);
+
+/// For slow readers: their kernels acknowledge by half a buffer, which these take a quarter of a second to read.
+const IDLE_SLOW: Duration = Duration::from_secs(1);
+const SIP: u64 = 48 << 10;
+const WINDOW: usize = 64 << 10;
+
+fn patient(endpoint: SocketAddr) -> String {
+    listener("web", "app", "idle_timeout = \"1s\"") + &cluster("app", &[endpoint], "")
+}
 
 fn impatient(endpoint: SocketAddr) -> String {
     listener("web", "app", "idle_timeout = \"400ms\"\nhalf_close_timeout = \"400ms\"")
@@ -81,6 +90,59 @@ fn a_stopped_reader_ends_by_idle_timeout(mode: Mode) {
     rig.settled();
 }
 scenario!(a_stopped_reader_ends_by_idle_timeout: uring, epoll, uring_floor);
+
+/// Its window is small and the proxy's queue for it is large, which the kernel calls writable again in big steps only.
+/// But its peer's kernel acknowledges bytes all the time.
+fn a_slow_reader_outlives_the_idle_timeout(mode: Mode) {
+    let backend = bind();
+    let mut rig = Rig::start(mode, &patient(backend.local_addr().unwrap()));
+    let client = dial_with_window(rig.proxy.listening("web"), WINDOW).unwrap();
+    let server = accept(&backend);
+    let flood = thread::spawn(move || send(&server, 2, 1 << 40, Pace::Brisk));
+    let mut pattern = Pattern::new(2);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        receive_exactly(&client, &mut pattern, SIP);
+        nap(IDLE_SLOW / 10);
+    }
+    assert_eq!(rig.ended("idle_timeout"), 0);
+    // Now it takes no more, and that is idleness.
+    let start = Instant::now();
+    rig.ends("idle_timeout");
+    let took = start.elapsed();
+    assert!(took >= IDLE_SLOW / 2 && took < IDLE_SLOW * 6, "{took:?}");
+    assert_eq!(flood.join().unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    drop(client);
+    rig.settled();
+}
+scenario!(a_slow_reader_outlives_the_idle_timeout: uring, epoll, uring_floor);
+
+/// The last bytes of an answer are all in the kernel, the backend waits for the next question, and the client reads on.
+fn the_rest_of_an_answer_is_not_cut_while_it_is_read(mode: Mode) {
+    const ANSWER: u64 = 20 * SIP;
+    let backend = bind();
+    let mut rig = Rig::start(mode, &patient(backend.local_addr().unwrap()));
+    let client = dial_with_window(rig.proxy.listening("web"), WINDOW).unwrap();
+    let server = accept(&backend);
+    send(&server, 2, ANSWER, Pace::Brisk).unwrap();
+    let mut pattern = Pattern::new(2);
+    for _ in 0..ANSWER / SIP {
+        receive_exactly(&client, &mut pattern, SIP);
+        nap(IDLE_SLOW / 10);
+    }
+    round_trip_between(&client, &server);
+    drop((client, server));
+    rig.settled();
+    assert_eq!((rig.ended("idle_timeout"), rig.ended("finished")), (0, 1));
+}
+scenario!(the_rest_of_an_answer_is_not_cut_while_it_is_read: uring, epoll, uring_floor);
+
+fn round_trip_between(mut client: &TcpStream, mut server: &TcpStream) {
+    client.write_all(b"?").unwrap();
+    server.read_exact(&mut [0]).unwrap();
+    server.write_all(b"!").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+}
 
 fn a_half_closed_connection_has_its_own_timeout(mode: Mode) {
     let backend = bind();

@@ -17,7 +17,7 @@ pub(crate) use promises::{
     a_blocked_send_can_be_cancelled, a_connect_can_be_cancelled, a_send_waits_for_a_peer_that_has_closed_its_half,
     accepts_wait_side_by_side, an_accept_can_be_cancelled, cancelling_what_is_over_does_nothing,
     many_connections_at_once, operations_on_unix_sockets, running_out_of_buffers_is_survived,
-    the_wake_descriptor_is_reported_every_time, time_passes_in_turns,
+    the_wake_descriptor_is_reported_every_time, time_passes_in_turns, what_is_not_acknowledged_is_told,
 };
 pub(crate) use rig::Setup;
 pub(crate) use tcp::{
@@ -43,7 +43,7 @@ macro_rules! contract_tests {
             a_connect_can_be_cancelled a_blocked_send_can_be_cancelled
             a_send_waits_for_a_peer_that_has_closed_its_half cancelling_what_is_over_does_nothing
             many_connections_at_once the_wake_descriptor_is_reported_every_time running_out_of_buffers_is_survived
-            time_passes_in_turns nothing_breaks_the_rules);
+            time_passes_in_turns what_is_not_acknowledged_is_told nothing_breaks_the_rules);
     };
     (@each $setup:expr, $($promise:ident)*) => {
         $(

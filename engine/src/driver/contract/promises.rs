@@ -151,6 +151,53 @@ pub(crate) fn a_send_waits_for_a_peer_that_has_closed_its_half(setup: &Setup) {
     });
 }
 
+fn unacked(rig: &mut Rig, desc: Desc) -> u32 {
+    let ask = rig.start(Op::Unacked { desc });
+    match rig.last(ask) {
+        Outcome::Unacked(bytes) => bytes,
+        other => panic!("{other:?} instead of a number"),
+    }
+}
+
+/// Takes what comes until the other end has nothing more to send.
+fn read_until_acked(rig: &mut Rig, reader: Desc, writer: Desc) {
+    let mut recv = rig.start(Op::Recv { desc: reader, bulk: false });
+    for _ in 0..100_000 {
+        rig.turn(Wait::Until(rig.driver.now() + Duration::from_millis(1)));
+        while let Some(completion) = rig.next(recv) {
+            if !completion.more {
+                recv = rig.start(Op::Recv { desc: reader, bulk: false });
+            }
+        }
+        if unacked(rig, writer) == 0 {
+            return;
+        }
+    }
+    panic!("{} bytes are never acknowledged", unacked(rig, writer));
+}
+
+pub(crate) fn what_is_not_acknowledged_is_told(setup: &Setup) {
+    setup.few(|rig| {
+        let (client, server) = rig.pair();
+        assert_eq!(unacked(rig, client), 0);
+        let (blocked, full) = loop {
+            let blocked = fill(rig, client);
+            match unacked(rig, client) {
+                // It was not that there is no room: a simulated send that is lost does nothing until it is cancelled.
+                0 => rig.cancel(blocked),
+                full => break (blocked, full),
+            }
+            rig.last(blocked);
+        };
+        rig.settle();
+        assert_eq!(unacked(rig, client), full, "nobody reads");
+        assert_eq!(unacked(rig, server), 0);
+        read_until_acked(rig, server, client);
+        rig.cancel(blocked);
+        rig.last(blocked);
+    });
+}
+
 pub(crate) fn cancelling_what_is_over_does_nothing(setup: &Setup) {
     setup.each(|rig| {
         let (client, server) = rig.pair();
@@ -273,7 +320,13 @@ pub(crate) fn operations_on_unix_sockets(setup: &Setup) {
         let client = rig.connected(connect);
         let Outcome::Accepted { desc: server, peer } = rig.last(accept) else { panic!("not accepted") };
         assert_eq!(peer.socket_addr(), None);
+        let (connect, accept) = (connect_to(rig), rig.start(Op::Accept { listener }));
+        let (other_client, other_server) = (rig.connected(connect), rig.accepted(accept));
         std::fs::remove_file(&path).expect("it was there");
+        let buffer = rig.buffer();
+        rig.send_some(other_client, buffer, 100).expect("there is room");
+        assert!(unacked(rig, other_client) >= 100);
+        read_until_acked(rig, other_server, other_client);
         let mut source = Source::new(client, 1 << 20);
         let mut sink = Sink::new(server, Pace::Hesitant);
         rig.run_until("the stream ends", |rig| {

@@ -228,6 +228,14 @@ impl EpollDriver {
         }
     }
 
+    fn submit_unacked(&mut self, key: OpKey, desc: Desc) {
+        let unacked = match self.sockets.get_mut(desc) {
+            None => Err(Errno(libc::EBADF)),
+            Some(_) => addr::unacked(desc.0 as RawFd),
+        };
+        self.finish(key, unacked.map_or_else(Outcome::Failed, Outcome::Unacked));
+    }
+
     fn submit_close(&mut self, key: OpKey, desc: Desc, how: CloseHow) {
         if let Some(socket) = self.sockets.get_mut(desc) {
             debug_assert_eq!(socket.wanted(), 0, "closed under a running operation");
@@ -326,6 +334,10 @@ impl Driver for EpollDriver {
             }
             Op::Send { desc, buffer, from, to } => self.submit_send(key, desc, buffer, from, to),
             Op::Poll { desc, interest } => self.park(key, desc, Job::Poll(interest)),
+            Op::Unacked { desc } => {
+                self.submit_unacked(key, desc);
+                Token::NONE
+            }
             Op::Install { .. } => {
                 // Descriptors are real ones here.
                 self.finish(key, Outcome::Done);

@@ -27,7 +27,7 @@ impl Journal {
     }
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "accepted",
     "connected",
     "received",
@@ -39,6 +39,7 @@ const NAMES: [&str; 11] = [
     "batch-sent",
     "released",
     "spliced",
+    "unacked",
 ];
 
 /// An index into [`NAMES`], and the number that matters most.
@@ -55,5 +56,6 @@ fn facts(outcome: &Outcome) -> (u64, u64) {
         Outcome::BatchSent { result, .. } => (8, result.map_or(0, u64::from)),
         Outcome::Released { copied, .. } => (9, u64::from(*copied)),
         Outcome::Spliced { result, .. } => (10, result.map_or(0, u64::from)),
+        Outcome::Unacked(bytes) => (11, u64::from(*bytes)),
     }
 }

@@ -57,6 +57,12 @@ impl Net {
                 self.pump_soon(end);
                 Token(op.op.to_u64())
             }
+            Op::Unacked { desc } => {
+                let end = self.stream(host, desc);
+                let unacked = self.side(end).map_or(0, |side| side.unacked());
+                self.complete(host, key, Outcome::Unacked(unacked as u32));
+                Token::NONE
+            }
             Op::Install { desc } => {
                 self.submit_install(host, key, desc);
                 Token::NONE

@@ -205,6 +205,11 @@ impl Side {
         self.outbox_max - self.wire_bytes
     }
 
+    /// What has not arrived.
+    pub(super) fn unacked(&self) -> usize {
+        self.wire_bytes
+    }
+
     /// A send consumes the error as a receive does.
     pub(super) fn put(&mut self, bytes: &[u8], now: Timestamp, rng: &mut Rng, short: f64) -> Put {
         if let Some(errno) = self.error.take() {

@@ -57,6 +57,12 @@ pub(super) enum What {
     Watch {
         of: Option<Key>,
     },
+    /// The ring is asked for the length of the send queue.
+    Unacked {
+        desc: Desc,
+    },
+    /// The same by ioctl(2), for which the direct descriptor is being installed: the ring knows TCP only.
+    UnackedByInstall,
     /// A direct descriptor is being given a real one beside it.
     Install {
         desc: Desc,

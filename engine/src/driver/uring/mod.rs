@@ -315,6 +315,7 @@ impl Driver for UringDriver {
             Op::SpliceOut { pipe, to, max } => self.splice_out_ring(key, pipe, to, max),
             Op::Shutdown { desc } => self.shutdown(key, desc),
             Op::Poll { desc, interest } => self.poll(key, desc, interest),
+            Op::Unacked { desc } => self.unacked(key, desc),
             Op::Install { desc } => self.install(key, desc),
             Op::Close { desc, how } => self.close(key, desc, how),
         }
@@ -401,6 +402,8 @@ impl Drop for UringDriver {
     }
 }
 
+/// SOCKET_URING_OP_SIOCOUTQ: as old as the setting of options, without which there are no direct descriptors.
+const SIOCOUTQ: u32 = 1;
 /// The kernel tells in the notification whether it copied.
 const REPORT_ZC_USAGE: u16 = 1 << 3;
 /// Bit of a notification's result: it did.
@@ -415,6 +418,10 @@ fn done_or_failed(result: Result<(), Errno>) -> Outcome {
         Ok(()) => Outcome::Done,
         Err(errno) => Outcome::Failed(errno),
     }
+}
+
+fn unacked_or_failed(result: Result<u32, Errno>) -> Outcome {
+    result.map_or_else(Outcome::Failed, Outcome::Unacked)
 }
 
 /// A copy of an option's value that outlives every entry pointing to it. The values are switches and whole seconds out

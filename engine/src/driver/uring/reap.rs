@@ -114,6 +114,16 @@ impl UringDriver {
             self.push(lane, &entry.user_data(data));
             return;
         }
+        if let What::Unacked { desc } = held.what
+            && result < 0
+            && result != -libc::ECANCELED
+            && let Target::Direct { slot, .. } = desc.target()
+        {
+            held.what = What::UnackedByInstall;
+            let data = user_data(lane, Kind::Held, held_key.index(), held_key.generation());
+            self.push(lane, &opcode::FixedFdInstall::new(types::Fixed(slot), 0).build().user_data(data));
+            return;
+        }
         if let What::Batch { .. } = held.what
             && cqueue::more(entry.flags())
         {
@@ -176,15 +186,27 @@ impl UringDriver {
             (What::Splice { pipe }, _) => Outcome::Spliced { pipe, result: sent(result) },
             (What::Batch { batch, .. }, _) => Outcome::BatchSent { batch: Some(batch), result: sent(result) },
             (What::ShutdownByRing | What::Poll { .. }, None) => Outcome::Done,
+            (What::Unacked { .. }, None) => Outcome::Unacked(result.unsigned_abs()),
+            (What::UnackedByInstall, None) => {
+                // SAFETY: FIXED_FD_INSTALL has just given us this descriptor; nobody else knows it.
+                let fd = unsafe { OwnedFd::from_raw_fd(result) };
+                unacked_or_failed(addr::unacked(fd.as_raw_fd()))
+            }
             (What::Install { desc }, None) => {
                 // SAFETY: FIXED_FD_INSTALL has just given us this descriptor; nobody else knows it.
                 let fd = unsafe { OwnedFd::from_raw_fd(result) };
                 self.keep_installed(desc, fd);
                 Outcome::Done
             }
-            (What::Shutdown { .. } | What::ShutdownByRing | What::Poll { .. } | What::Install { .. }, Some(errno)) => {
-                Outcome::Failed(errno)
-            }
+            (
+                What::Shutdown { .. }
+                | What::ShutdownByRing
+                | What::Poll { .. }
+                | What::Unacked { .. }
+                | What::UnackedByInstall
+                | What::Install { .. },
+                Some(errno),
+            ) => Outcome::Failed(errno),
             (What::Close { desc }, _) => {
                 self.closed(desc);
                 Outcome::Done

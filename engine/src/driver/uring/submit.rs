@@ -187,6 +187,20 @@ impl UringDriver {
         Token(data)
     }
 
+    pub(super) fn unacked(&mut self, key: OpKey, desc: Desc) -> Token {
+        match (self.real_fd(desc), desc.target()) {
+            (Ok(fd), _) | (_, Target::Real(fd)) => {
+                self.finish(key, unacked_or_failed(addr::unacked(fd)));
+                Token::NONE
+            }
+            (_, Target::Direct { lane, slot }) => {
+                let data = self.hold(lane, key, What::Unacked { desc });
+                self.push(lane, &opcode::UringCmd16::new(types::Fixed(slot), SIOCOUTQ).build().user_data(data));
+                Token(data)
+            }
+        }
+    }
+
     pub(super) fn install(&mut self, key: OpKey, desc: Desc) -> Token {
         match desc.target() {
             Target::Direct { lane, slot } if !self.lanes[lane].installed.contains_key(&slot) => {

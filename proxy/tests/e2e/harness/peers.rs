@@ -117,6 +117,17 @@ pub(crate) fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
 }
 
+/// A client's connection with a small receive buffer.
+pub(crate) fn dial_with_window(address: SocketAddr, bytes: usize) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Before it connects, or the window has been promised already.
+    socket.set_recv_buffer_size(bytes)?;
+    socket.connect_timeout(&address.into(), PATIENCE)?;
+    let stream = TcpStream::from(socket);
+    patient(&stream);
+    Ok(stream)
+}
+
 /// Ends a connection with RST.
 pub(crate) fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
