@@ -4,8 +4,9 @@
 use super::{Forward, LadderSettings, accept_loop};
 use crate::{
     guard::Guard,
+    l4::Script,
     permits::{Calls, Limit, WaitList},
-    report::{Reason, RungKind},
+    report::{Reason, RungKind, RungReport},
     snapshot::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot},
     state::State,
 };
@@ -240,27 +241,40 @@ async fn converse(handle: Handle, front: SocketAddr, total: u64, seed: u64) -> (
     .await
 }
 
+/// What a client sends in all, and gets back meanwhile.
+const TOTAL: u64 = 24 << 20;
+const LARGE_TOTAL: u64 = 256 << 20;
+
 fn every_byte_comes_back(driver: impl Fn(BufferPool) -> Box<dyn Driver>, forward: Forward) {
-    const TOTAL: u64 = 24 << 20;
+    comes_back(driver, forward, TOTAL, 3);
+}
+
+/// Returns what the rungs did.
+fn comes_back(
+    driver: impl Fn(BufferPool) -> Box<dyn Driver>,
+    forward: Forward,
+    total: u64,
+    seeds: u64,
+) -> [RungReport; RungKind::ALL.len()] {
     let pool = BufferPool::new(Sizes::default(), Budget::new(64 << 20));
     let driver = driver(pool.clone());
     let handle = Handle::new(driver, pool, Limits::default(), Duration::from_secs(10));
     let ladder = LadderSettings { forward, zc_min: 1, ..LadderSettings::default() };
     let (state, front) = world(&handle, Wishes { ladder, ..Wishes::default() });
-    for seed in 0..3 {
-        let client = converse(handle.clone(), front, TOTAL, seed);
+    for seed in 0..seeds {
+        let client = converse(handle.clone(), front, total, seed);
         let (got, right) = shard::block_on(&handle, client).expect("the driver works");
-        assert_eq!((got, right), (TOTAL, true), "{forward:?}, seed {seed}");
+        assert_eq!((got, right), (total, true), "{forward:?}, seed {seed}");
     }
     let rungs = state.report().rungs;
-    println!("{forward:?}: {rungs:?}");
     if let Forward::Always(rung) = forward {
-        assert!(rungs[rung as usize].bytes > TOTAL, "{rung:?} was not used");
+        assert!(rungs[rung as usize].bytes > total, "{rung:?} was not used");
     }
     shard::finish(&handle).expect("drained");
     assert!(state.table.borrow().is_empty());
     assert_eq!(handle.stats().pipes.in_use, 0);
     assert_eq!(handle.stats().descriptors, 0);
+    rungs
 }
 
 fn ring(without: &[uring::Feature]) -> impl Fn(BufferPool) -> Box<dyn Driver> {
@@ -300,6 +314,44 @@ fn no_rung_loses_a_byte_on_epoll() {
 fn changing_rungs_loses_no_byte() {
     every_byte_comes_back(ring(&[]), Forward::Auto);
     every_byte_comes_back(epoll, Forward::Auto);
+}
+
+/// From each rung to each other and back, every few steps: 256 MiB up and down at once.
+fn every_change_keeps_every_byte(driver: impl Fn(BufferPool) -> Box<dyn Driver>) {
+    for from in RungKind::ALL {
+        for to in RungKind::ALL.into_iter().filter(|to| *to as usize > from as usize) {
+            let script = Script::Between { rungs: [from, to], steps: 40 };
+            let rungs = comes_back(&driver, Forward::Scripted(script), LARGE_TOTAL, 1);
+            for rung in [from, to] {
+                let RungReport { entered, bytes, .. } = rungs[rung as usize];
+                assert!(entered > 50 && bytes > LARGE_TOTAL / 20, "{from:?} and {to:?}: {rungs:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_change_of_rung_keeps_every_byte_on_a_ring() {
+    every_change_keeps_every_byte(ring(&[]));
+}
+
+#[test]
+fn every_change_of_rung_keeps_every_byte_on_a_plain_ring() {
+    every_change_keeps_every_byte(ring(&[uring::Feature::Direct, uring::Feature::Bundle]));
+}
+
+#[test]
+fn every_change_of_rung_keeps_every_byte_on_epoll() {
+    every_change_keeps_every_byte(epoll);
+}
+
+#[test]
+fn changes_at_random_keep_every_byte() {
+    for seed in 0..3 {
+        let script = Script::AtRandom { seed, one_in: 50 };
+        comes_back(ring(&[]), Forward::Scripted(script), LARGE_TOTAL, 1);
+        comes_back(epoll, Forward::Scripted(script), LARGE_TOTAL, 1);
+    }
 }
 
 /// A listener's rules, from what the configuration says.
