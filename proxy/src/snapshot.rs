@@ -8,8 +8,8 @@ mod compile;
 
 pub(crate) use compile::{BindPlan, Ids, bind_plans, compile, supported};
 
-use crate::{guard::Guard, l4::LadderSettings, permits::Limit};
-use balance_config::model::{Address, Policy, ProxyProtocolVersion, Queue, SocketOptions};
+use crate::{client_hello::Routes, guard::Guard, l4::LadderSettings, permits::Limit};
+use balance_config::model::{Address, Peek, Policy, ProxyProtocolVersion, Queue, SocketOptions};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Debug)]
@@ -33,7 +33,10 @@ pub struct EndpointId(pub u32);
 pub struct Listener {
     pub name: Arc<str>,
     pub binds: Vec<Bind>,
-    pub cluster: Arc<Cluster>,
+    /// Where connections go that no route matches. `None`: they are refused; then there are routes.
+    pub cluster: Option<Arc<Cluster>>,
+    /// `None`: there are no routes, and nothing is looked at.
+    pub(crate) routing: Option<Arc<Routing>>,
     /// The number that the limit is set to once this snapshot is in force.
     pub max_connections: Option<u32>,
     pub limit: Arc<Limit>,
@@ -41,6 +44,15 @@ pub struct Listener {
     pub half_close_timeout: Option<Duration>,
     pub ladder: LadderSettings,
     pub(crate) guard: Arc<Guard>,
+}
+
+/// The routes of a listener. Unchanged ones are the same object in the next snapshot.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    pub(crate) routes: Routes,
+    /// By route.
+    pub(crate) clusters: Vec<Arc<Cluster>>,
+    pub(crate) peek: Peek,
 }
 
 #[derive(Clone, Debug)]

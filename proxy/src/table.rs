@@ -6,7 +6,7 @@ use crate::{
     state::{EndpointState, ListenerState, State},
 };
 use balance_engine::{clock::Timestamp, driver::Peer, executor::Ending, slab::Key};
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 /// What the shard knows of one connection.
 pub(crate) struct Row {
@@ -44,6 +44,17 @@ pub(crate) struct RowGuard {
 }
 
 impl RowGuard {
+    /// A route has led the connection to this cluster.
+    pub(crate) fn choose(&self, cluster: &Arc<str>) {
+        self.with(|row| row.state = ConnectionState::Connecting);
+        self.state.chosen.borrow_mut().insert(self.key, Arc::clone(cluster));
+    }
+
+    /// The row has an endpoint, and will keep it.
+    pub(crate) fn forget_choice(&self) {
+        self.state.chosen.borrow_mut().remove(&self.key);
+    }
+
     /// # Panics
     /// Never: the row lives as long as its guard.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Row) -> T) -> T {
@@ -67,6 +78,7 @@ impl Row {
 impl Drop for RowGuard {
     fn drop(&mut self) {
         let Some(mut row) = self.state.table.borrow_mut().remove(self.key) else { return };
+        self.forget_choice();
         row.set_endpoint(None);
         // Whatever ended it: its sockets were dropped before its row.
         let Permits { listener, cluster, endpoint } = std::mem::take(&mut row.permits);
@@ -98,28 +110,35 @@ impl Drop for RowGuard {
 pub(crate) fn select(state: &State, filter: &ConnectionFilter) -> Vec<ConnectionReport> {
     let now = state.handle.now();
     let table = state.table.borrow();
-    let rows = table.iter().map(|(_, row)| row).filter(|row| matches(row, filter, now));
-    rows.take(filter.limit).map(|row| report(state, row, now)).collect()
+    let rows = table.iter().map(|(key, row)| (row, cluster_of(state, key, row)));
+    let wanted = rows.filter(|(row, cluster)| matches(row, cluster.as_deref(), filter, now));
+    wanted.take(filter.limit).map(|(row, cluster)| report(state, row, cluster, now)).collect()
 }
 
-fn matches(row: &Row, filter: &ConnectionFilter, now: Timestamp) -> bool {
+/// `None` as long as its route is not known.
+fn cluster_of(state: &State, key: Key, row: &Row) -> Option<Arc<str>> {
+    let endpoint = row.endpoint.as_ref().map(|endpoint| Arc::clone(&endpoint.cluster));
+    endpoint.or_else(|| state.chosen.borrow().get(&key).cloned()).or_else(|| row.listener.cluster_name())
+}
+
+fn matches(row: &Row, cluster: Option<&str>, filter: &ConnectionFilter, now: Timestamp) -> bool {
     let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|w| w == actual);
     let endpoint = || row.endpoint.as_ref().map(|e| e.address.to_string());
     is(&filter.listener, &row.listener.name)
-        && is(&filter.cluster, &row.listener.cluster_name())
+        && is(&filter.cluster, cluster.unwrap_or_default())
         && is(&filter.state, row.state.as_str())
         && filter.endpoint.as_ref().is_none_or(|wanted| endpoint().as_ref() == Some(wanted))
         && filter.peer.is_none_or(|ip| row.peer.socket_addr().is_some_and(|a| a.ip() == ip))
         && filter.idle_min.is_none_or(|min| now - row.progress >= min)
 }
 
-fn report(state: &State, row: &Row, now: Timestamp) -> ConnectionReport {
+fn report(state: &State, row: &Row, cluster: Option<Arc<str>>, now: Timestamp) -> ConnectionReport {
     ConnectionReport {
         id: row.id,
         shard: state.shard,
         peer: row.peer.socket_addr(),
         listener: row.listener.name.clone(),
-        cluster: row.listener.cluster_name(),
+        cluster,
         endpoint: row.endpoint.as_ref().map(|e| e.address.clone()),
         state: row.state,
         rung_up: row.rung_up,

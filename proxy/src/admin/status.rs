@@ -6,7 +6,7 @@ use crate::{
     link::ShardLink,
     permits::Limit,
     process,
-    report::{Reason, ShardReport},
+    report::{Reason, RoutedReport, ShardReport},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -80,6 +80,17 @@ pub(crate) struct ListenerStatus {
     pub(crate) limit: LimitStatus,
     /// Times that accepting paused because of it.
     pub(crate) limit_pauses: u64,
+    /// Where its routes have led.
+    pub(crate) routed: Vec<RoutedStatus>,
+}
+
+/// Connections that went to a cluster, by a route or because none matched.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct RoutedStatus {
+    pub(crate) cluster: String,
+    /// "route" or "default".
+    pub(crate) by: String,
+    pub(crate) count: u64,
 }
 
 /// `max_connections`, and what there is of it.
@@ -254,8 +265,20 @@ pub(super) fn listeners(control: &Control, reports: &[&ShardReport]) -> Vec<List
         row.limit_pauses += from.limit_pauses;
         row.bytes_up += from.bytes_up;
         row.bytes_down += from.bytes_down;
+        for routed in &from.routed {
+            add_routed(&mut row.routed, routed);
+        }
     }
     rows
+}
+
+fn add_routed(rows: &mut Vec<RoutedStatus>, from: &RoutedReport) {
+    let is_it = |row: &RoutedStatus| row.cluster == *from.cluster && row.by == from.by.as_str();
+    let at = rows.iter().position(is_it).unwrap_or_else(|| {
+        rows.push(RoutedStatus { cluster: from.cluster.to_string(), by: from.by.as_str().to_owned(), count: 0 });
+        rows.len() - 1
+    });
+    rows[at].count += from.count;
 }
 
 fn limit(limit: &Limit) -> LimitStatus {
