@@ -1,6 +1,9 @@
 //! What may be typed after `balance-shard bench`.
 
-use crate::values::{self, Destination};
+use crate::{
+    micro::Part,
+    values::{self, Destination},
+};
 use balance_engine::cores::Request;
 use clap::{Subcommand, ValueEnum};
 use std::{
@@ -18,6 +21,8 @@ pub enum Args {
     Source(ServeArgs),
     /// Run a server that takes everything and checks it (for --mode stream-up)
     Sink(ServeArgs),
+    /// Time parts of the engine by themselves, beside plain ways to do the same
+    Micro(MicroArgs),
 }
 
 /// What the connections do.
@@ -33,6 +38,8 @@ pub(crate) enum Mode {
     StreamUp,
     /// One message there and back, then hold the connection
     Idle,
+    /// Ping-pong alone and beside peers that sent half a message and stopped, in turns
+    Half,
 }
 
 impl Mode {
@@ -43,6 +50,7 @@ impl Mode {
             Self::StreamDown => "stream-down",
             Self::StreamUp => "stream-up",
             Self::Idle => "idle",
+            Self::Half => "half",
         }
     }
 
@@ -52,7 +60,7 @@ impl Mode {
 
     /// Exchanges are what is counted.
     pub(crate) fn has_requests(self) -> bool {
-        matches!(self, Self::PingPong | Self::Connect)
+        matches!(self, Self::PingPong | Self::Connect | Self::Half)
     }
 
     /// The connections are opened before the load begins.
@@ -88,7 +96,7 @@ pub struct TcpArgs {
     /// Bytes of a message (64 unless given), or of a piece of a stream (64KiB)
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) size: Option<u64>,
-    /// How long to measure (10s unless given)
+    /// How long to measure (10s unless given; --mode half: 2s, each time)
     #[arg(short, long, value_name = "TIME", value_parser = values::time_span)]
     pub(crate) duration: Option<Duration>,
     /// Measure this many exchanges instead
@@ -112,6 +120,15 @@ pub struct TcpArgs {
     /// With --mode idle: hold the connections until standard input ends
     #[arg(long)]
     pub(crate) hold: bool,
+    /// With --mode half: peers that send half a message and stop (10,000 unless given)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) halves: Option<u32>,
+    /// With --mode half: how often to measure both (5 times unless given)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: Option<u32>,
+    /// Count the CPU time of these processes, too: the proxy's
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pid: Vec<u32>,
     /// Take any bytes from the server, which has its own
     #[arg(long)]
     pub(crate) any_bytes: bool,
@@ -141,4 +158,23 @@ pub(crate) struct RuntimeArgs {
     /// How to talk to the kernel
     #[arg(long, value_name = "DRIVER", default_value = "auto")]
     pub(crate) io: Io,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MicroArgs {
+    /// What to time (everything unless given)
+    #[arg(value_name = "PART")]
+    pub(crate) parts: Vec<Part>,
+    /// Rounds that count; in each of them every candidate has its turn
+    #[arg(long, value_name = "N", default_value_t = 41, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: u32,
+    /// The least time of a candidate in a round
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = values::time_span)]
+    pub(crate) sample: Duration,
+    /// The core to run on (any unless given)
+    #[arg(long, value_name = "N")]
+    pub(crate) core: Option<u16>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }

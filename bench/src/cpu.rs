@@ -1,4 +1,4 @@
-//! CPU time of this process, from the kernel's account of it.
+//! CPU time of this process and of others, from the kernel's account of them.
 
 use std::{fs, time::Duration};
 
@@ -9,6 +9,11 @@ const TICK: Duration = Duration::from_millis(10);
 /// `/proc` is not mounted.
 pub(crate) fn used() -> Duration {
     fs::read_to_string("/proc/self/stat").ok().and_then(|stat| parse(&stat)).unwrap_or_default()
+}
+
+/// The sum for these processes; `None` when one of them is not there.
+pub(crate) fn used_by(processes: &[u32]) -> Option<Duration> {
+    processes.iter().map(|id| parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)).sum()
 }
 
 /// proc_pid_stat(5): `pid (name) state …`, utime and stime being fields 14 and 15. A name may hold anything.
@@ -30,5 +35,14 @@ mod tests {
         assert_eq!(parse(stat), Some(Duration::from_secs(2)));
         assert_eq!(parse("42 (short) S 1"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn processes_are_added_and_a_missing_one_is_noticed() {
+        let us = std::process::id();
+        assert_eq!(used_by(&[]), Some(Duration::ZERO));
+        assert!(used_by(&[us, us]).expect("we are here") >= used_by(&[us]).expect("we are here"));
+        // Beyond the largest number that a process can have.
+        assert_eq!(used_by(&[us, 1 << 30]), None);
     }
 }

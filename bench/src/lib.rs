@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`cli`] says what can be asked; `plan` is what was asked, checked; `load` runs it (its controller on
 //! the calling thread, `load::shard` on every core); `pattern` makes bytes that prove themselves; `tally` counts;
-//! `report` prints. `peers` are the servers.
+//! `report` prints. `peers` are the servers. `micro` times parts of the engine by themselves; a file each.
 //!
 //! Invariants:
 //! * A shard shares nothing with another while it measures; counts meet after the run.
@@ -14,10 +14,12 @@ pub mod cli;
 mod cpu;
 mod failure;
 mod load;
+mod micro;
 mod pattern;
 mod peers;
 mod plan;
 mod report;
+mod stats;
 mod tally;
 mod threads;
 mod values;
@@ -35,5 +37,6 @@ pub fn run(args: &cli::Args) -> Result<(), Failure> {
         cli::Args::Echo(args) => peers::command(peers::Kind::Echo, args),
         cli::Args::Source(args) => peers::command(peers::Kind::Source, args),
         cli::Args::Sink(args) => peers::command(peers::Kind::Sink, args),
+        cli::Args::Micro(args) => micro::command(args),
     }
 }

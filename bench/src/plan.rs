@@ -14,6 +14,10 @@ const PIECE_BYTES: u64 = 64 << 10;
 const PIECE_BYTES_MAX: u64 = 1 << 20;
 const DURATION: Duration = Duration::from_secs(10);
 const WARM: Duration = Duration::from_secs(1);
+/// Of each of the runs of which a comparison has many.
+const DURATION_OF_MANY: Duration = Duration::from_secs(2);
+const HALVES: u32 = 10_000;
+const ROUNDS: u32 = 5;
 
 /// When a run is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(crate) struct Plan {
     /// Empty: the kernel picks.
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) connections: u32,
+    /// Peers beside them that send half a message and stop.
+    pub(crate) halves: u32,
     /// Of a message, or of a piece of a stream.
     pub(crate) size: u64,
     pub(crate) limit: Limit,
@@ -48,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) bytes: Bytes,
     /// Standard input's end ends the run.
     pub(crate) hold: bool,
+    /// Processes whose CPU time is counted.
+    pub(crate) processes: Vec<u32>,
 }
 
 impl Plan {
@@ -61,6 +69,7 @@ impl Plan {
             (Some(requests), _) => Limit::Requests(requests),
             (None, Some(duration)) => Limit::After(duration),
             (None, None) if args.hold => Limit::Told,
+            (None, None) if mode == Mode::Half => Limit::After(DURATION_OF_MANY),
             (None, None) => Limit::After(DURATION),
         };
         let warms_up = mode != Mode::Idle && args.requests.is_none();
@@ -69,13 +78,25 @@ impl Plan {
             targets: args.to.clone(),
             sources: args.sources.map_or_else(|| args.source.clone(), loopback_sources),
             connections: args.connections,
+            halves: if mode == Mode::Half { args.halves.unwrap_or(HALVES) } else { 0 },
             size: args.size.unwrap_or(default_size),
             limit,
             warm: args.warm.unwrap_or(if warms_up { WARM } else { Duration::ZERO }),
             timeout: args.timeout,
             bytes: if args.any_bytes { Bytes::Any } else { Bytes::Checked },
             hold: args.hold,
+            processes: args.pid.clone(),
         })
+    }
+
+    /// How often a comparison measures.
+    pub(crate) fn rounds(args: &TcpArgs) -> u32 {
+        args.rounds.unwrap_or(ROUNDS)
+    }
+
+    /// Connections of every kind; those that are measured have the low numbers.
+    pub(crate) fn all_connections(&self) -> u32 {
+        self.connections + self.halves
     }
 
     /// The same load on other targets.
@@ -117,6 +138,11 @@ fn check(args: &TcpArgs) -> Result<(), Failure> {
     if mode == Mode::Idle && args.warm.is_some() {
         return Err(Failure::usage("--mode idle has nothing to warm up"));
     }
+    if mode == Mode::Half {
+        check_half(args)?;
+    } else if args.halves.is_some() || args.rounds.is_some() {
+        return Err(Failure::usage(format!("--halves and --rounds make no sense with --mode {named}")));
+    }
     if mode.is_stream() && args.size.is_some_and(|size| size > PIECE_BYTES_MAX) {
         return Err(Failure::usage("a piece of a stream has at most 1MiB; --size is too large"));
     }
@@ -128,6 +154,19 @@ fn check(args: &TcpArgs) -> Result<(), Failure> {
         if (to.is_ipv4() && v6_sources) || (to.is_ipv6() && v4_sources) {
             return Err(Failure::usage(format!("{to} cannot be reached from a source address of the other family")));
         }
+    }
+    Ok(())
+}
+
+fn check_half(args: &TcpArgs) -> Result<(), Failure> {
+    if args.requests.is_some() {
+        return Err(Failure::usage("--mode half measures for a time; give --duration"));
+    }
+    if !args.backend.is_empty() {
+        return Err(Failure::usage("--mode half compares with and without the halves; --backend has no place in it"));
+    }
+    if args.size == Some(1) {
+        return Err(Failure::usage("a message of one byte has no half; --size is too small"));
     }
     Ok(())
 }
@@ -175,6 +214,9 @@ mod tests {
         assert_eq!((plan.limit, plan.warm), (Limit::Told, Duration::ZERO));
         let plan = parsed("--to 127.0.0.1:1 --mode idle --hold --duration 3s").unwrap();
         assert_eq!(plan.limit, Limit::After(Duration::from_secs(3)));
+        let plan = parsed("--to 127.0.0.1:1 --mode half").unwrap();
+        assert_eq!((plan.halves, plan.limit), (HALVES, Limit::After(DURATION_OF_MANY)));
+        assert_eq!(parsed("--to 127.0.0.1:1 --mode half --halves 7").unwrap().all_connections(), 107);
     }
 
     #[test]
@@ -189,6 +231,12 @@ mod tests {
         refused("--to 127.0.0.1:1 --hold --mode idle --backend 127.0.0.1:2", "one set");
         refused("--to 127.0.0.1:1 --warm 1s --mode idle", "warm up");
         refused("--to 127.0.0.1:1 --mode stream-up --size 2MiB", "at most 1MiB");
+        refused("--to 127.0.0.1:1 --halves 5", "--mode ping-pong");
+        refused("--to 127.0.0.1:1 --mode connect --rounds 5", "--mode connect");
+        refused("--to 127.0.0.1:1 --mode half --requests 5", "give --duration");
+        refused("--to 127.0.0.1:1 --mode half --backend 127.0.0.1:2", "no place");
+        refused("--to 127.0.0.1:1 --mode half --size 1", "no half");
+        refused("--to 127.0.0.1:1 --pid 0", "--pid");
         refused("--to [::1]:1 --sources 2", "other family");
         refused("--to 127.0.0.1:1 --source ::1", "other family");
         refused("--to 127.0.0.1:1 --connections 0", "0");

@@ -260,9 +260,9 @@ pub struct PerIp {
     pub max_connections: Option<u32>,
     /// `None`: unlimited.
     pub rate: Option<ConnectionRate>,
-    /// Addresses that a shard remembers, at least 1.
+    /// Addresses that are remembered, at least 1.
     pub entries_max: u32,
-    /// IPv6 addresses that share so many bits count as one. 1..=128.
+    /// IPv6 addresses that share so many bits count as one. 1..=64.
     pub v6_prefix: u8,
 }
 

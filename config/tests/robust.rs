@@ -33,7 +33,7 @@ impl Random {
     }
 }
 
-const SEEDS: [&str; 9] = [
+const SEEDS: [&str; 12] = [
     include_str!("../examples/embedded.toml"),
     include_str!("../examples/tcp.toml"),
     include_str!("../examples/weighted.toml"),
@@ -43,6 +43,9 @@ const SEEDS: [&str; 9] = [
     include_str!("../examples/forward.toml"),
     include_str!("../examples/proxy-protocol.toml"),
     include_str!("../examples/acl.toml"),
+    include_str!("../examples/dns.toml"),
+    include_str!("../examples/limits.toml"),
+    include_str!("../examples/per-ip.toml"),
 ];
 
 const PIECES: [&str; 24] = [

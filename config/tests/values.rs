@@ -154,7 +154,7 @@ fn limits_and_access() {
     check("listener", "per_ip = { max_connections = 1 }", "rate = \"unlimited\"\n# burst: as rate");
     refused("listener", "per_ip = { rate = 0 }", "write \"unlimited\" for no limit");
     refused("listener", "per_ip = { rate = 1, burst = 0 }", "from 1 to 1000000");
-    refused("listener", "per_ip = { rate = 1, v6_prefix = 129 }", "from 1 to 128");
+    refused("listener", "per_ip = { rate = 1, v6_prefix = 65 }", "from 1 to 64");
     refused("listener", "per_ip = 5", "`per_ip` is a table, not an integer");
     refused("listener", "rate = 5", "`rate` belongs to [listeners.per_ip]");
 }

@@ -50,6 +50,18 @@ impl Batch {
         self.skip = u32::try_from(left).unwrap_or(0);
     }
 
+    /// A copy of the first bytes that are still to be sent, `max` at most.
+    pub(crate) fn first_bytes(&self, max: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut skip = self.skip as usize;
+        for chunk in &self.chunks {
+            let left = max - bytes.len();
+            bytes.extend(chunk.buffer[skip..chunk.len as usize].iter().take(left));
+            skip = 0;
+        }
+        bytes
+    }
+
     /// What sendmsg(2) is to be given. Good until the batch is changed or dropped.
     pub(crate) fn header(&mut self) -> *const libc::msghdr {
         self.vector.clear();
@@ -95,6 +107,20 @@ mod tests {
             assert_eq!((batch.bytes(), batch.chunks.len()), (left, chunks), "after {sent}");
         }
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn the_first_bytes_are_those_that_are_still_to_be_sent() {
+        let mut batch = batch(&[2, 3, 4]);
+        for (chunk, byte) in batch.chunks.iter_mut().zip(1..) {
+            chunk.buffer.fill(byte);
+        }
+        batch.advance(1);
+        for (max, expected) in
+            [(0, [].as_slice()), (2, &[1, 2]), (5, &[1, 2, 2, 2, 3]), (100, &[1, 2, 2, 2, 3, 3, 3, 3])]
+        {
+            assert_eq!(batch.first_bytes(max), expected);
+        }
     }
 
     #[test]

@@ -413,6 +413,11 @@ impl Core {
         something.then(|| self.shrink_at.get())
     }
 
+    /// The moment now, outside of turns.
+    pub(crate) fn read_clock(&self) -> Timestamp {
+        self.driver.borrow().now()
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.driver.borrow().in_flight()
     }

@@ -99,7 +99,8 @@ pub fn finish(handle: &Handle) -> io::Result<()> {
 fn end(handle: &Handle, scratch: &mut Scratch) -> io::Result<()> {
     let core = &handle.0;
     core.executor.abort_all();
-    let started = handle.now();
+    // Not the time of the last turn, which may be long ago when the loop was not running.
+    let started = core.read_clock();
     while core.in_flight() > 0 {
         if handle.now() > started + DRAIN_MAX {
             let left = core.in_flight();

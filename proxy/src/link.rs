@@ -1,6 +1,6 @@
 //! The control thread's end of a shard: what it needs to start one, and how it talks to one that runs.
 
-use crate::command::Command;
+use crate::{command::Command, descriptors::Descriptors};
 use balance_config::model::{BufferPool, IoChoice, ShardLimits};
 use balance_engine::{buf::Budget, pipe::PipeSizes};
 use std::{fmt, io, sync::Arc};
@@ -22,6 +22,8 @@ pub struct ShardSpec {
     pub pipes: PipeSizes,
     /// What the pipes of all shards together may hold.
     pub pipe_budget: Arc<Budget>,
+    /// For shards whose sockets are real descriptors.
+    pub descriptors: Arc<Descriptors>,
 }
 
 /// A running shard. Dropping the link does not end it; [`Command::Stop`] does.

@@ -22,8 +22,19 @@ pub struct ShardReport {
     pub peeked_bytes: u64,
     /// By [`RungKind`], in its order.
     pub rungs: [RungReport; RungKind::ALL.len()],
+    /// Where connections take real descriptors.
+    pub room: Option<RoomReport>,
     /// Connections ended, by reason; every [`Reason`] once, in its order.
     pub endings: Vec<(Reason, u64)>,
+}
+
+/// What a shard has of the connections that the process has descriptors for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoomReport {
+    /// Permits held.
+    pub live: u64,
+    /// Times that accepting paused for want of one.
+    pub pauses: u64,
 }
 
 /// Counters of one listener on one shard. Counters outlive a reload as long as the listener keeps its name.
@@ -166,6 +177,10 @@ pub enum Reason {
     Limit,
     /// Over `max_connections`, and waited for the queue's time-out.
     QueueTimeout,
+    /// Its address has as many connections as one may.
+    IpConnections,
+    /// Its address opens connections faster than one may.
+    IpRate,
     /// The client left before an endpoint was connected.
     DownstreamGone,
     /// The client's address is denied, or not among those allowed.
@@ -195,7 +210,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Finished,
         Self::DownstreamReset,
         Self::UpstreamReset,
@@ -206,6 +221,8 @@ impl Reason {
         Self::NoEndpoint,
         Self::Limit,
         Self::QueueTimeout,
+        Self::IpConnections,
+        Self::IpRate,
         Self::DownstreamGone,
         Self::Denied,
         Self::Untrusted,
@@ -234,6 +251,8 @@ impl Reason {
             Self::NoEndpoint => "no_endpoint",
             Self::Limit => "limit",
             Self::QueueTimeout => "queue_timeout",
+            Self::IpConnections => "ip_connections",
+            Self::IpRate => "ip_rate",
             Self::DownstreamGone => "downstream_gone",
             Self::Denied => "denied",
             Self::Untrusted => "untrusted",

@@ -128,7 +128,9 @@ fn build(spec: &ShardSpec, calls: Arc<Calls>) -> Result<Rc<State>, StartError> {
     let pipes = PipePool::new(spec.pipes, Arc::clone(&spec.pipe_budget));
     let handle = Handle::with_pipes(driver, pool, pipes, limits, spec.limits.max_idle_time);
     let seed = clock.now().as_nanos() ^ u64::from(spec.shard) << 56;
-    Ok(State::new(handle, spec.shard, spec.core.unwrap_or_default(), seed, calls))
+    let direct = handle.driver_info().features.contains(&Feature::Direct.as_str());
+    let descriptors = (!direct).then(|| Arc::clone(&spec.descriptors));
+    Ok(State::new(handle, spec.shard, spec.core.unwrap_or_default(), seed, calls, descriptors))
 }
 
 fn driver(spec: &ShardSpec, pool: &BufferPool, clock: &Clock) -> Result<Box<dyn Driver>, StartError> {

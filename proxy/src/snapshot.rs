@@ -6,9 +6,15 @@
 
 mod compile;
 
-pub(crate) use compile::{BindPlan, Ids, bind_plans, compile, supported};
+pub(crate) use compile::{BindPlan, Ids, bind_plans, compile};
 
-use crate::{client_hello::Routes, guard::Guard, l4::LadderSettings, permits::Limit};
+use crate::{
+    client_hello::Routes,
+    guard::Guard,
+    l4::LadderSettings,
+    per_ip::{Addresses, Limits},
+    permits::Limit,
+};
 use balance_config::model::{Address, Peek, Policy, ProxyProtocolVersion, Queue, SocketOptions};
 use std::{sync::Arc, time::Duration};
 
@@ -44,6 +50,15 @@ pub struct Listener {
     pub half_close_timeout: Option<Duration>,
     pub ladder: LadderSettings,
     pub(crate) guard: Arc<Guard>,
+    pub(crate) per_ip: Option<PerIp>,
+}
+
+/// What one address may do at a listener.
+#[derive(Clone, Debug)]
+pub(crate) struct PerIp {
+    /// Those that are to hold once this snapshot is in force.
+    pub(crate) limits: Limits,
+    pub(crate) addresses: Arc<Addresses>,
 }
 
 /// The routes of a listener. Unchanged ones are the same object in the next snapshot.
@@ -92,6 +107,9 @@ impl Snapshot {
     pub(crate) fn enforce_limits(&self) {
         for listener in &self.listeners {
             listener.limit.set_max(listener.max_connections);
+            if let Some(per_ip) = &listener.per_ip {
+                per_ip.addresses.set_limits(per_ip.limits);
+            }
         }
         for cluster in &self.clusters {
             cluster.limit.set_max(cluster.max_connections);

@@ -9,10 +9,12 @@ pub(crate) use routing::{Destination, Routing};
 
 use crate::{
     balance::Balancer,
+    descriptors::Descriptors,
     guard::{Guard, Welcome},
     l4::{KEPT_BYTES_MAX, LadderSettings, Tally},
+    per_ip::{Addresses, Refusal, Seat},
     permits::{Caller, Calls, Lease, Limit, Permit},
-    report::{ClusterReport, EndpointReport, ListenerReport, Reason, RungKind, RungReport, ShardReport},
+    report::{ClusterReport, EndpointReport, ListenerReport, Reason, RoomReport, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
 };
@@ -24,11 +26,11 @@ use balance_engine::{
     driver::{StreamOptions, Target},
     executor::TaskId,
     rng::Rng,
-    slab::{Key, Slab},
+    slab::Slab,
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     net::IpAddr,
     rc::Rc,
     sync::Arc,
@@ -41,8 +43,6 @@ pub(crate) struct State {
     pub(crate) shard: u16,
     pub(crate) core: u16,
     pub(crate) table: RefCell<Slab<Row>>,
-    /// The clusters of connections that a route has led there. A row has no room for them that others would not pay.
-    pub(crate) chosen: RefCell<BTreeMap<Key, Arc<str>>>,
     /// For what is kept of hellos that are not complete.
     pub(crate) peeked: Arc<Budget>,
     pub(crate) rng: RefCell<Rng>,
@@ -57,7 +57,34 @@ pub(crate) struct State {
     /// Those who wait for a permit on this shard.
     pub(crate) caller: Rc<Caller>,
     leaving: RefCell<Leaving>,
+    /// Where a connection takes two real descriptors: how many may be.
+    pub(crate) room: Option<Room>,
+    #[cfg(test)]
+    pub(crate) rung_changes: RefCell<crate::l4::Changes>,
     next_id: Cell<u64>,
+}
+
+/// This shard's part of what the descriptors of the process are enough for.
+pub(crate) struct Room {
+    pub(crate) lease: Rc<Lease>,
+    /// Times that an accept loop had to wait for some.
+    pub(crate) pauses: Cell<u64>,
+    descriptors: Arc<Descriptors>,
+}
+
+impl Room {
+    fn new(descriptors: Arc<Descriptors>) -> Self {
+        Self { lease: Lease::new(descriptors.limit()), pauses: Cell::new(0), descriptors }
+    }
+
+    fn report(&self) -> RoomReport {
+        RoomReport { live: u64::from(self.lease.live()), pauses: self.pauses.get() }
+    }
+
+    /// Whether bursts may be accepted.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.descriptors.is_wide()
+    }
 }
 
 /// Permits of connections that end in this turn. Their sockets are closed at the start of the next one, and only then
@@ -80,6 +107,7 @@ pub(crate) struct ListenerState {
     pub(crate) settings: Cell<Timeouts>,
     ladder: RefCell<Rc<LadderSettings>>,
     guard: RefCell<Arc<Guard>>,
+    per_ip: RefCell<Option<Arc<Addresses>>>,
     destination: RefCell<Destination>,
 }
 
@@ -144,6 +172,20 @@ impl ListenerState {
         self.guard.borrow().client(Some(client))
     }
 
+    /// A place among the connections of the client's address, if that is limited here.
+    ///
+    /// # Errors
+    /// The address has reached a limit.
+    pub(crate) fn seat(&self, client: Option<IpAddr>, now: Timestamp) -> Result<Option<Seat>, Reason> {
+        let per_ip = self.per_ip.borrow();
+        let Some((addresses, ip)) = per_ip.as_ref().zip(client) else { return Ok(None) };
+        match addresses.admit(ip, now) {
+            Ok(seat) => Ok(Some(seat)),
+            Err(Refusal::TooManyConnections) => Err(Reason::IpConnections),
+            Err(Refusal::TooFast { .. }) => Err(Reason::IpRate),
+        }
+    }
+
     /// The one cluster of all its connections.
     pub(crate) fn cluster_name(&self) -> Option<Arc<str>> {
         match &*self.destination.borrow() {
@@ -152,7 +194,13 @@ impl ListenerState {
         }
     }
 
-    /// All clusters that its connections may go to.
+    /// Its own cluster.
+    #[cfg(test)]
+    pub(crate) fn cluster(&self) -> Rc<ClusterState> {
+        self.clusters().pop().expect("a cluster of its own")
+    }
+
+    /// All clusters that its connections may go to, its own last.
     #[cfg(test)]
     pub(crate) fn clusters(&self) -> Vec<Rc<ClusterState>> {
         match self.destination() {
@@ -249,13 +297,19 @@ impl EndpointState {
 }
 
 impl State {
-    pub(crate) fn new(handle: Handle, shard: u16, core: u16, seed: u64, calls: Arc<Calls>) -> Rc<Self> {
+    pub(crate) fn new(
+        handle: Handle,
+        shard: u16,
+        core: u16,
+        seed: u64,
+        calls: Arc<Calls>,
+        descriptors: Option<Arc<Descriptors>>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             handle,
             shard,
             core,
             table: RefCell::default(),
-            chosen: RefCell::default(),
             peeked: Budget::new(KEPT_BYTES_MAX),
             rng: RefCell::new(Rng::new(seed)),
             draining: Cell::new(false),
@@ -268,6 +322,9 @@ impl State {
             rungs: RefCell::default(),
             caller: Caller::new(calls),
             leaving: RefCell::default(),
+            room: descriptors.map(Room::new),
+            #[cfg(test)]
+            rung_changes: RefCell::default(),
             next_id: Cell::new(1),
         })
     }
@@ -305,6 +362,8 @@ impl State {
     pub(crate) fn count_rungs(&self, tallies: &[Tally]) {
         for tally in tallies.iter().filter(|t| !t.is_empty()) {
             tally.add_to(&mut self.rungs.borrow_mut());
+            #[cfg(test)]
+            tally.add_changes_to(&mut self.rung_changes.borrow_mut());
         }
     }
 
@@ -363,9 +422,11 @@ impl State {
         let destination = destination(listener, clusters, known.as_deref());
         let settings = Timeouts::new(listener.idle_timeout, listener.half_close_timeout);
         let ladder = Rc::new(listener.ladder);
+        let per_ip = listener.per_ip.as_ref().map(|per_ip| Arc::clone(&per_ip.addresses));
         if let Some(known) = known {
             known.ladder.replace(ladder);
             known.guard.replace(Arc::clone(&listener.guard));
+            known.per_ip.replace(per_ip);
             known.settings.set(settings);
             known.destination.replace(destination);
             return known;
@@ -381,6 +442,7 @@ impl State {
             settings: Cell::new(settings),
             ladder: RefCell::new(ladder),
             guard: RefCell::new(Arc::clone(&listener.guard)),
+            per_ip: RefCell::new(per_ip),
             destination: RefCell::new(destination),
         })
     }
@@ -418,6 +480,7 @@ impl State {
             endpoints: endpoints.collect(),
             peeked_bytes: self.peeked.leased(),
             rungs: *self.rungs.borrow(),
+            room: self.room.as_ref().map(Room::report),
             endings: Reason::ALL.into_iter().zip(self.endings.iter().map(Cell::get)).collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! The connection table of a shard: a row for every connection, from accept to end.
 
 use crate::{
+    per_ip::Seat,
     permits::Permit,
     report::{ConnectionFilter, ConnectionReport, ConnectionState, Reason, RungKind},
     state::{EndpointState, ListenerState, State},
@@ -16,6 +17,7 @@ pub(crate) struct Row {
     /// The one it is connected to, or being connected to.
     pub(crate) endpoint: Option<Rc<EndpointState>>,
     pub(crate) permits: Permits,
+    pub(crate) extra: Option<Box<Extra>>,
     pub(crate) opened: Timestamp,
     /// The last turn in which a byte moved or the state changed.
     pub(crate) progress: Timestamp,
@@ -37,6 +39,24 @@ pub(crate) struct Permits {
     pub(crate) endpoint: Option<Permit>,
 }
 
+/// What few connections need.
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// Its place among the connections of its address, where those are limited.
+    pub(crate) seat: Option<Seat>,
+    /// For two descriptors of the process.
+    pub(crate) room: Option<Permit>,
+    /// The cluster that a route has led it to, until the row has its endpoint.
+    pub(crate) cluster: Option<Arc<str>>,
+}
+
+impl Extra {
+    /// Without any right, without memory.
+    pub(crate) fn of(seat: Option<Seat>, room: Option<Permit>) -> Option<Box<Self>> {
+        (seat.is_some() || room.is_some()).then(|| Box::new(Self { seat, room, cluster: None }))
+    }
+}
+
 /// Keeps a row in the table; dropping it ends the connection for all accounts.
 pub(crate) struct RowGuard {
     pub(crate) state: Rc<State>,
@@ -46,13 +66,20 @@ pub(crate) struct RowGuard {
 impl RowGuard {
     /// A route has led the connection to this cluster.
     pub(crate) fn choose(&self, cluster: &Arc<str>) {
-        self.with(|row| row.state = ConnectionState::Connecting);
-        self.state.chosen.borrow_mut().insert(self.key, Arc::clone(cluster));
+        self.with(|row| {
+            row.state = ConnectionState::Connecting;
+            row.extra.get_or_insert_default().cluster = Some(Arc::clone(cluster));
+        });
     }
 
     /// The row has an endpoint, and will keep it.
     pub(crate) fn forget_choice(&self) {
-        self.state.chosen.borrow_mut().remove(&self.key);
+        self.with(|row| {
+            let of = |extra: Box<Extra>| Extra::of(extra.seat, extra.room);
+            if row.extra.as_ref().is_some_and(|extra| extra.cluster.is_some()) {
+                row.extra = row.extra.take().and_then(of);
+            }
+        });
     }
 
     /// # Panics
@@ -78,11 +105,11 @@ impl Row {
 impl Drop for RowGuard {
     fn drop(&mut self) {
         let Some(mut row) = self.state.table.borrow_mut().remove(self.key) else { return };
-        self.forget_choice();
         row.set_endpoint(None);
         // Whatever ended it: its sockets were dropped before its row.
         let Permits { listener, cluster, endpoint } = std::mem::take(&mut row.permits);
-        self.state.give_back_after_close([endpoint, cluster, listener].into_iter().flatten());
+        let room = row.extra.take().and_then(|mut extra| extra.room.take());
+        self.state.give_back_after_close([endpoint, cluster, listener, room].into_iter().flatten());
         let reason = match self.state.handle.ending() {
             Ending::Panicked => Reason::Panicked,
             Ending::Aborted | Ending::Expired => Reason::Drained,
@@ -110,15 +137,16 @@ impl Drop for RowGuard {
 pub(crate) fn select(state: &State, filter: &ConnectionFilter) -> Vec<ConnectionReport> {
     let now = state.handle.now();
     let table = state.table.borrow();
-    let rows = table.iter().map(|(key, row)| (row, cluster_of(state, key, row)));
+    let rows = table.iter().map(|(_, row)| (row, cluster_of(row)));
     let wanted = rows.filter(|(row, cluster)| matches(row, cluster.as_deref(), filter, now));
     wanted.take(filter.limit).map(|(row, cluster)| report(state, row, cluster, now)).collect()
 }
 
 /// `None` as long as its route is not known.
-fn cluster_of(state: &State, key: Key, row: &Row) -> Option<Arc<str>> {
+fn cluster_of(row: &Row) -> Option<Arc<str>> {
     let endpoint = row.endpoint.as_ref().map(|endpoint| Arc::clone(&endpoint.cluster));
-    endpoint.or_else(|| state.chosen.borrow().get(&key).cloned()).or_else(|| row.listener.cluster_name())
+    let chosen = || row.extra.as_ref().and_then(|extra| extra.cluster.clone());
+    endpoint.or_else(chosen).or_else(|| row.listener.cluster_name())
 }
 
 fn matches(row: &Row, cluster: Option<&str>, filter: &ConnectionFilter, now: Timestamp) -> bool {

@@ -63,10 +63,15 @@ impl Link {
     /// Open a connection and send one message through it: only then is it known to reach the server, and not to wait
     /// in somebody's accept queue.
     pub(super) async fn open(&mut self) -> Result<Line, Fault> {
+        self.open_with(self.shard.plan.size).await
+    }
+
+    /// So, with a message of `bytes`.
+    pub(super) async fn open_with(&mut self, bytes: u64) -> Result<Line, Fault> {
         let permit = self.shard.gate.enter().await;
         let open = self.connect(&permit).await?;
         let mut line = self.line(open);
-        self.exchange(&mut line).await?;
+        self.exchange_of(&mut line, bytes).await?;
         Ok(line)
     }
 
@@ -81,10 +86,14 @@ impl Link {
 
     /// One message there and back.
     pub(super) async fn exchange(&mut self, line: &mut Line) -> Result<Duration, Fault> {
+        self.exchange_of(line, self.shard.plan.size).await
+    }
+
+    async fn exchange_of(&mut self, line: &mut Line, bytes: u64) -> Result<Duration, Fault> {
         let shard = Rc::clone(&self.shard);
         let started = shard.handle.now();
         shard.busy.set(shard.busy.get() + 1);
-        line.begin(shard.plan.size);
+        line.begin(bytes);
         let result = self.in_time(Fault::Timeout, |_, context| line.poll_exchange(context)).await;
         shard.busy.set(shard.busy.get() - 1);
         result.map(|()| shard.handle.now() - started)

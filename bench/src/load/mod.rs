@@ -1,6 +1,7 @@
 //! The load: its controller, which lets all shards begin together and knows when they are done.
 
 mod gate;
+mod half;
 mod line;
 mod link;
 mod modes;
@@ -46,6 +47,9 @@ enum Event {
 
 /// `balance-shard bench tcp`.
 pub(crate) fn command(args: &TcpArgs) -> Result<(), Failure> {
+    if args.mode == Mode::Half {
+        return half::command(args);
+    }
     let plan = Plan::new(args)?;
     let ground = Ground::new(&args.runtime)?.at_most(plan.connections);
     let announce = match (plan.mode, args.json) {
@@ -74,6 +78,9 @@ enum Announce {
 
 /// One run from its first connect to its last close.
 fn run(plan: Plan, ground: &Ground, announce: Announce) -> Result<Outcome, Failure> {
+    if cpu::used_by(&plan.processes).is_none() {
+        return Err(Failure::usage("--pid: there is no such process, or it may not be looked at"));
+    }
     let plan = Arc::new(plan);
     let (events, heard) = mpsc::channel();
     let shards = ground.start(|number| {
@@ -92,7 +99,14 @@ fn run(plan: Plan, ground: &Ground, announce: Announce) -> Result<Outcome, Failu
         tally.merge(shard.join()?);
     }
     let plan = (*plan).clone();
-    Ok(Outcome { plan, tally, cpu: watch.cpu_end.saturating_sub(watch.cpu_start), driver, cores: ground.cores.clone() })
+    Ok(Outcome {
+        plan,
+        tally,
+        cpu: watch.end.ours.saturating_sub(watch.start.ours),
+        target_cpu: watch.target(),
+        driver,
+        cores: ground.cores.clone(),
+    })
 }
 
 /// Says that a shard has ended, a panic included.
@@ -117,9 +131,29 @@ struct Controller<'a> {
 /// What the controller measures itself.
 #[derive(Default)]
 struct Watch {
-    /// CPU time of the process when the last shard began to measure, and when the last one stopped.
-    cpu_start: Duration,
-    cpu_end: Duration,
+    /// When the last shard began to measure, and when the last one stopped.
+    start: CpuTimes,
+    end: CpuTimes,
+}
+
+#[derive(Default)]
+struct CpuTimes {
+    ours: Duration,
+    /// Of the processes that the plan names; `None` when there are none, or not any more.
+    target: Option<Duration>,
+}
+
+impl CpuTimes {
+    fn now(plan: &Plan) -> Self {
+        let named = (!plan.processes.is_empty()).then_some(&plan.processes);
+        Self { ours: cpu::used(), target: named.and_then(|processes| cpu::used_by(processes)) }
+    }
+}
+
+impl Watch {
+    fn target(&self) -> Option<Duration> {
+        Some(self.end.target?.saturating_sub(self.start.target?))
+    }
 }
 
 impl Controller<'_> {
@@ -138,8 +172,8 @@ impl Controller<'_> {
                         self.all_tried(opened)?;
                     }
                 }
-                Event::Measuring => watch.cpu_start = cpu::used(),
-                Event::Stopped => watch.cpu_end = cpu::used(),
+                Event::Measuring => watch.start = CpuTimes::now(self.plan),
+                Event::Stopped => watch.end = CpuTimes::now(self.plan),
                 Event::Gone => gone += 1,
                 Event::InputEnded => self.tell(Message::Stop),
             }
@@ -148,7 +182,7 @@ impl Controller<'_> {
     }
 
     fn all_tried(&self, opened: u32) -> Result<(), Failure> {
-        let line = format!("ready {opened} failed {}\n", self.plan.connections - opened.min(self.plan.connections));
+        let line = format!("ready {opened} failed {}\n", self.plan.all_connections().saturating_sub(opened));
         match self.announce {
             Announce::Nowhere => {}
             Announce::Output => report::print(&line)?,

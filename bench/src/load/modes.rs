@@ -1,6 +1,7 @@
 //! What the connections do: a task each.
 
 use super::{
+    line::Line,
     link::{Link, Open},
     shard::{Shard, Ticket},
 };
@@ -14,7 +15,8 @@ pub(super) async fn run(shard: Rc<Shard>, number: u32) {
     let _alive = shard.alive();
     let link = Link::new(shard, number);
     match mode {
-        Mode::PingPong => ping_pong(link).await,
+        Mode::Half if number >= link.shard.plan.connections => half(link).await,
+        Mode::PingPong | Mode::Half => ping_pong(link).await,
         Mode::Connect => connect(link).await,
         Mode::StreamDown => stream(link, Way::Down).await,
         Mode::StreamUp => stream(link, Way::Up).await,
@@ -79,8 +81,20 @@ async fn connect_once(link: &mut Link, ticket: Ticket) -> Result<(), Fault> {
 }
 
 async fn idle(mut link: Link) {
-    let shard = Rc::clone(&link.shard);
     let line = link.open().await;
+    hold(link, line).await;
+}
+
+/// Half a message, and nothing more. What the server sends back of it is awaited, for then it has come through.
+async fn half(mut link: Link) {
+    let bytes = link.shard.plan.size / 2;
+    let line = link.open_with(bytes).await;
+    hold(link, line).await;
+}
+
+/// Until it is lost, which it should not be.
+async fn hold(mut link: Link, line: Result<Line, Fault>) {
+    let shard = Rc::clone(&link.shard);
     shard.opened(line.is_ok());
     let fault = match line {
         Ok(mut line) => poll_fn(|context| line.poll_lost(context)).await,

@@ -86,7 +86,7 @@ impl Drop for AliveGuard {
 
 impl Shard {
     fn new(handle: &Handle, plan: Arc<Plan>, place: Place) -> Rc<Self> {
-        let connections = Plan::share(u64::from(plan.connections), place.shard, place.shards) as u32;
+        let connections = Plan::share(u64::from(plan.all_connections()), place.shard, place.shards) as u32;
         let tickets = match plan.limit {
             Limit::Requests(total) => Plan::share(total, place.shard, place.shards),
             Limit::After(_) | Limit::Told => 0,
@@ -178,7 +178,7 @@ pub(super) fn live(
     events: mpsc::Sender<Event>,
 ) -> io::Result<Tally> {
     let shard = Shard::new(handle, Arc::clone(&plan), place);
-    for number in (place.shard as u32..plan.connections).step_by(place.shards) {
+    for number in (place.shard as u32..plan.all_connections()).step_by(place.shards) {
         handle.spawn(Admission::Always, modes::run(Rc::clone(&shard), number)).map_err(|_| full())?;
     }
     let mut inbox = LoadInbox { shard: Rc::clone(&shard), events, announced: false };

@@ -20,12 +20,14 @@ fn plan(mode: Mode, to: SocketAddr) -> Plan {
         targets: vec![Destination::Ip(to)],
         sources: Vec::new(),
         connections: 4,
+        halves: 0,
         size: 64,
         limit: Limit::Requests(100),
         warm: Duration::ZERO,
         timeout: Duration::from_secs(30),
         bytes: Bytes::Checked,
         hold: false,
+        processes: Vec::new(),
     }
 }
 
@@ -154,6 +156,47 @@ fn idle_connections_are_held() {
     let limit = Limit::After(Duration::from_millis(20));
     let outcome = measure(Plan { limit, connections: 600, ..plan(Mode::Idle, to) });
     assert_eq!((outcome.tally.connected, outcome.tally.open, outcome.tally.errors.total()), (600, 600, 0));
+    server.stop().expect("a clean end");
+}
+
+#[test]
+fn halves_stay_and_only_the_others_are_measured() {
+    let (server, to) = echo();
+    let limit = Limit::After(Duration::from_millis(20));
+    let plan = Plan { limit, halves: 300, size: 65, ..plan(Mode::Half, to) };
+    let comparison = half::compare(&plan, &Ground::test(2, Io::Auto), 2).expect("a comparison");
+    assert_eq!(comparison.pairs.len(), 2);
+    comparison.verdict().expect("all connections stayed");
+    for pair in &comparison.pairs {
+        let (without, with) = (&pair.without.tally, &pair.with.tally);
+        assert_eq!((without.open, with.open), (4, 304));
+        assert_eq!((without.errors.total(), with.errors.total()), (0, 0));
+        assert_eq!(with.requests, with.latency.len());
+        assert!(without.requests > 0 && with.requests > 0);
+    }
+    server.stop().expect("a clean end");
+}
+
+#[test]
+fn halves_that_are_lost_spoil_the_comparison() {
+    // Answers whole messages and closes; half a message brings nothing.
+    let to = answers(|_| {});
+    let limit = Limit::After(Duration::from_millis(20));
+    let timeout = Duration::from_millis(20);
+    let plan = Plan { limit, timeout, connections: 1, halves: 1, ..plan(Mode::Half, to) };
+    let comparison = half::compare(&plan, &Ground::test(1, Io::Auto), 1).expect("a comparison");
+    assert!(comparison.verdict().is_err());
+}
+
+#[test]
+fn cpu_time_of_named_processes_is_counted() {
+    let (server, to) = echo();
+    let ours = vec![std::process::id()];
+    let outcome = measure(Plan { processes: ours, ..plan(Mode::PingPong, to) });
+    assert!(outcome.target_cpu.is_some());
+    let nobody = Plan { processes: vec![1 << 30], ..plan(Mode::PingPong, to) };
+    let failure = run(nobody, &Ground::test(1, Io::Auto), Announce::Nowhere).err().expect("nobody there");
+    assert!(failure.message.starts_with("--pid"), "{failure}");
     server.stop().expect("a clean end");
 }
 

@@ -21,11 +21,12 @@ impl Report {
     }
 }
 
-fn settings(outcome: &Outcome) -> Value {
+pub(super) fn settings(outcome: &Outcome) -> Value {
     let plan = &outcome.plan;
     json!({
         "mode": plan.mode.name(),
         "connections": plan.connections,
+        "halves": plan.halves,
         "size": plan.size,
         "duration_s": if let Limit::After(duration) = plan.limit { Some(duration.as_secs_f64()) } else { None },
         "requests": if let Limit::Requests(requests) = plan.limit { Some(requests) } else { None },
@@ -38,7 +39,7 @@ fn settings(outcome: &Outcome) -> Value {
     })
 }
 
-fn outcome(outcome: &Outcome) -> Value {
+pub(super) fn outcome(outcome: &Outcome) -> Value {
     let tally = &outcome.tally;
     let mut value = json!({
         "to": targets(&outcome.plan),
@@ -57,6 +58,9 @@ fn outcome(outcome: &Outcome) -> Value {
         "connect_us": histogram(&tally.connect),
         "client_cpu_s": outcome.cpu.as_secs_f64(),
         "requests_per_cpu_s": outcome.requests_per_cpu_second(),
+        "target_cpu_s": outcome.target_cpu.map(|cpu| cpu.as_secs_f64()),
+        "target_cpu_us_per_request": outcome.target_micros_per_request(),
+        "target_cpu_s_per_gb": if outcome.plan.mode.is_stream() { outcome.target_seconds_per_gb() } else { None },
         "wall_s": tally.measured.as_secs_f64(),
     });
     if let Some(first) = tally.errors.first_corruption {

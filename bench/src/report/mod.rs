@@ -1,7 +1,10 @@
 //! What came out, for people and for programs.
 
+mod comparison;
 mod json;
 mod text;
+
+pub(crate) use comparison::{Comparison, Pair};
 
 use crate::{failure::Failure, plan::Plan, tally::Tally};
 use hdrhistogram::Histogram;
@@ -16,6 +19,8 @@ pub(crate) struct Outcome {
     pub(crate) tally: Tally,
     /// Used by this process while all shards measured.
     pub(crate) cpu: Duration,
+    /// Used meanwhile by the processes that the plan names, if it names any.
+    pub(crate) target_cpu: Option<Duration>,
     pub(crate) driver: &'static str,
     pub(crate) cores: Vec<u16>,
 }
@@ -48,6 +53,19 @@ impl Outcome {
     fn requests_per_cpu_second(&self) -> f64 {
         let seconds = self.cpu.as_secs_f64();
         if seconds > 0.0 { self.tally.requests as f64 / seconds } else { 0.0 }
+    }
+
+    /// CPU time of the target for one exchange, in microseconds.
+    fn target_micros_per_request(&self) -> Option<f64> {
+        let cpu = self.target_cpu.filter(|_| self.tally.requests > 0)?;
+        Some(cpu.as_secs_f64() * 1e6 / self.tally.requests as f64)
+    }
+
+    /// CPU time of the target for a GB in either direction, in seconds.
+    fn target_seconds_per_gb(&self) -> Option<f64> {
+        let bytes = self.tally.bytes_in + self.tally.bytes_out;
+        let cpu = self.target_cpu.filter(|_| bytes > 0)?;
+        Some(cpu.as_secs_f64() * 1e9 / bytes as f64)
     }
 
     /// Whether the run shows anything: wrong bytes, or none at all, do not.

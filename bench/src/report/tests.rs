@@ -14,12 +14,14 @@ fn outcome(mode: Mode, latency_us: u64) -> Outcome {
         targets: vec![Destination::Ip(([127, 0, 0, 1], 9000).into())],
         sources: Vec::new(),
         connections: 2,
+        halves: 0,
         size: 1000,
         limit: Limit::After(Duration::from_secs(2)),
         warm: Duration::from_secs(1),
         timeout: Duration::from_secs(10),
         bytes: Bytes::Checked,
         hold: false,
+        processes: Vec::new(),
     };
     let mut tally = Tally::new();
     tally.connected(Duration::from_micros(100));
@@ -27,7 +29,7 @@ fn outcome(mode: Mode, latency_us: u64) -> Outcome {
         tally.answered(Duration::from_micros(latency_us), plan.size);
     }
     tally.measured = Duration::from_secs(2);
-    Outcome { plan, tally, cpu: Duration::from_millis(500), driver: "io_uring", cores: vec![0, 1] }
+    Outcome { plan, tally, cpu: Duration::from_millis(500), target_cpu: None, driver: "io_uring", cores: vec![0, 1] }
 }
 
 fn near(value: &Value, expected: f64) {
@@ -99,4 +101,39 @@ fn text_has_a_column_for_each_run() {
 fn a_stream_has_no_requests() {
     let text = Report { proxy: outcome(Mode::StreamUp, 50), direct: None }.text();
     assert!(!text.contains("requests") && text.contains("MB/s out"), "{text}");
+}
+
+#[test]
+fn the_targets_cpu_is_shown_where_it_was_counted() {
+    let mut counted = outcome(Mode::PingPong, 50);
+    counted.target_cpu = Some(Duration::from_millis(20));
+    let report = Report { proxy: counted, direct: None };
+    near(&report.json()["proxy"]["target_cpu_us_per_request"], 10.0);
+    assert!(report.text().contains("target CPU µs/request              10.00\n"), "{}", report.text());
+    let report = Report { proxy: outcome(Mode::PingPong, 50), direct: None };
+    assert_eq!(report.json()["proxy"]["target_cpu_s"], Value::Null);
+    assert!(!report.text().contains("target CPU"));
+}
+
+#[test]
+fn a_comparison_shows_each_round_and_the_middle_ratio() {
+    let pair = |with| {
+        let mut pair = Pair { without: outcome(Mode::Half, 50), with: outcome(Mode::Half, with) };
+        (pair.without.tally.open, pair.with.tally.open) = (2, 5);
+        pair.with.plan.halves = 3;
+        pair
+    };
+    let mut comparison = Comparison { pairs: vec![pair(50), pair(60), pair(100)] };
+    let json = comparison.json();
+    let p99 = &json["summary"]["p99_us"];
+    near(&p99["with"], 60.0);
+    near(&p99["ratio"]["median"], 1.2);
+    near(&p99["ratio"]["max"], 2.0);
+    assert_eq!(json["rounds"].as_array().map(Vec::len), Some(3));
+    let text = comparison.text();
+    assert!(text.contains("beside 3 with half a message sent") && text.contains("1.20  (1.00–2.00)"), "{text}");
+    assert!(comparison.verdict().is_ok());
+    comparison.pairs[1].with.tally.open = 4;
+    let message = comparison.verdict().expect_err("one was lost").message;
+    assert_eq!(message, "of 5 connections 4 were open at the end of a run");
 }

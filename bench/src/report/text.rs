@@ -79,8 +79,25 @@ impl Report {
         if mode.has_requests() {
             rows.push(Row::new("requests/client CPU s", 0, Compare::Not, Outcome::requests_per_cpu_second));
         }
+        self.push_target_cpu(&mut rows);
         rows.push(Row::new("wall s", 3, Compare::Not, |o| o.tally.measured.as_secs_f64()));
         rows
+    }
+
+    fn push_target_cpu(&self, rows: &mut Vec<Row>) {
+        if self.proxy.target_cpu.is_none() {
+            return;
+        }
+        let seconds = |o: &Outcome| o.target_cpu.unwrap_or_default().as_secs_f64();
+        rows.push(Row::new("target CPU s", 2, Compare::Not, seconds));
+        let mode = self.proxy.plan.mode;
+        if mode.has_requests() {
+            let micros = |o: &Outcome| o.target_micros_per_request().unwrap_or_default();
+            rows.push(Row::new("target CPU µs/request", 2, Compare::Not, micros));
+        } else if mode.is_stream() {
+            let seconds = |o: &Outcome| o.target_seconds_per_gb().unwrap_or_default();
+            rows.push(Row::new("target CPU s/GB", 4, Compare::Not, seconds));
+        }
     }
 
     /// The total, and the kinds that there were.
@@ -129,7 +146,7 @@ fn push_latencies(rows: &mut Vec<Row>, what: &str, pick: Pick) {
     }
 }
 
-fn headline(outcome: &Outcome) -> String {
+pub(super) fn headline(outcome: &Outcome) -> String {
     let plan = &outcome.plan;
     let mut line = plan.mode.name().to_owned();
     let _ = match plan.mode.is_stream() {
@@ -137,6 +154,9 @@ fn headline(outcome: &Outcome) -> String {
         false => write!(line, ", {} a message", bytes(plan.size)),
     };
     let _ = write!(line, ", {} connections to {}", plan.connections, targets(plan));
+    if plan.halves > 0 {
+        let _ = write!(line, " beside {} with half a message sent", plan.halves);
+    }
     if !plan.sources.is_empty() {
         let _ = write!(line, " from {} addresses", plan.sources.len());
     }
@@ -167,7 +187,7 @@ fn targets(plan: &Plan) -> String {
 }
 
 /// With commas between thousands.
-fn number(value: f64, decimals: usize) -> String {
+pub(super) fn number(value: f64, decimals: usize) -> String {
     let plain = format!("{value:.decimals$}");
     let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
     let mut out = String::new();

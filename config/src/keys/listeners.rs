@@ -43,11 +43,11 @@ pub static LISTENERS: Section = Section {
             "max_connections",
             CONNECTIONS,
             Default::Is("unlimited"),
-            "Connections of this listener at once, over all shards. What comes then is closed at once.",
+            "Connections of this listener at once, over all shards. What comes then waits in the kernel's queue.",
         )
         .more(
-            "The limit is exact: there are never more, and one busy shard can use it all. To let connections wait \
-               instead, set the limit and a queue on the cluster.",
+            "The limit is exact: there are never more, and one busy shard can use it all. The queue of the kernel \
+               is as long as backlog says; each shard has accepted one connection of it at most, which waits its turn.",
         ),
         Key::live(
             "allow",
@@ -205,13 +205,14 @@ pub static PER_IP: Section = Section {
             "New connections of one address that may come at once, before rate counts.",
         )
         .more("Browsers open six or more at once. A burst that is used up comes back at the speed of rate."),
-        Key::live("entries_max", integer(1, 1 << 24), Default::Is("65536"), "Addresses that one shard remembers.")
-            .more(
-                "When a flood brings more, some are forgotten, and with them what they have used up of their limits.",
-            ),
+        Key::live("entries_max", integer(1, 1 << 24), Default::Is("65536"), "Addresses that are remembered.").more(
+            "All shards share them, at 28 bytes each. Who comes while all are in use is counted together with \
+                 others, and may be refused on their account; nobody ever gets more than the limits. A reload that \
+                 changes this begins to count anew.",
+        ),
         Key::live(
             "v6_prefix",
-            integer(1, 128),
+            integer(1, 64),
             Default::Is("64"),
             "IPv6 addresses that share so many leading bits count as one.",
         )

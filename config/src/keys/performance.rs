@@ -152,6 +152,6 @@ pub static PIPES: Section = Section {
             Default::Is("256MiB"),
             "What the pipes of all shards together may hold. Not below size_max.",
         )
-        .more("When it is reached, further directions copy until a pipe comes back."),
+        .more("When it is reached, further directions do without a pipe: they bundle instead."),
     ],
 };

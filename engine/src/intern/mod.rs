@@ -194,6 +194,15 @@ impl Interner {
         }
     }
 
+    /// The bucket in which a learned name is looked for, out of how many; `None` when `name` is no token or too long.
+    ///
+    /// For whoever measures what a bad spread costs. Looks nothing up and learns nothing.
+    pub fn bucket_of(&self, name: &[u8]) -> Option<(usize, usize)> {
+        let mut space = [0; NAME_BYTES_MAX];
+        let lower = lower_token(name, space.get_mut(..name.len())?)?;
+        Some((self.bucket(self.hash(lower.as_bytes())), self.buckets.len()))
+    }
+
     /// SipHash of the standard library, which has no stable way to set its key; a secret prefix leaves its state as
     /// unknown to others as a key would.
     fn hash(&self, name: &[u8]) -> u32 {

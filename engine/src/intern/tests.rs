@@ -57,6 +57,26 @@ fn equal_names_are_equal_ids_in_any_case() {
     assert!(!id.is_known() && known::HOST.is_known());
 }
 
+/// An entry whose chain is the whole table is found all the same; so all that a bucket takes is time.
+#[test]
+fn names_of_one_bucket_are_told_apart() {
+    let mut interner = interner();
+    let (wanted, buckets) = interner.bucket_of(b"x-0").unwrap();
+    assert!(wanted < buckets && interner.bucket_of(b"X-0") == Some((wanted, buckets)));
+    let same: Vec<String> = (0..20_000)
+        .map(|number| format!("x-{number}"))
+        .filter(|name| interner.bucket_of(name.as_bytes()) == Some((wanted, buckets)))
+        .collect();
+    assert!(same.len() > 2);
+    assert_eq!(interner.stats(), InternStats::default(), "looking where a name belongs learns nothing");
+    let ids: Vec<NameRef> = same.iter().map(|name| interner.intern(name.as_bytes()).unwrap()).collect();
+    for (name, id) in same.iter().zip(&ids) {
+        assert_eq!(interner.intern(name.as_bytes()), Some(*id));
+        assert_eq!(interner.resolve(*id), Some(&**name));
+    }
+    assert_eq!((interner.bucket_of(b"no token"), interner.bucket_of(&[b'a'; NAME_BYTES_MAX + 1])), (None, None));
+}
+
 #[test]
 fn only_tokens_are_names() {
     let tchars = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";

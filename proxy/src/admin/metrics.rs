@@ -3,7 +3,9 @@
 //! No label comes from a client: shards, listeners, endpoints, names, reasons and buffer sizes are all bounded by the
 //! configuration.
 
-use super::status::{self, ClusterStatus, EndingStatus, EndpointStatus, LimitStatus, ListenerStatus};
+use super::status::{
+    self, ClusterStatus, EndingStatus, EndpointStatus, LimitStatus, ListenerStatus, PerIpStatus, RoomStatus,
+};
 use crate::{
     control::{Control, Phase, ReloadCounts, fleet::Answer},
     dns::{NameReport, Verdict},
@@ -43,6 +45,7 @@ impl Format {
 #[derive(Debug)]
 pub(super) struct Scrape {
     shards: Vec<Shard>,
+    room: Option<RoomStatus>,
     listeners: Vec<ListenerStatus>,
     clusters: Vec<ClusterStatus>,
     endpoints: Vec<EndpointStatus>,
@@ -85,6 +88,7 @@ impl Scrape {
         let reports: Vec<&ShardReport> = shards.iter().filter_map(|s| s.report.as_ref()).collect();
         let view = control.view();
         Self {
+            room: status::room(control, &reports),
             listeners: status::listeners(control, &reports),
             clusters: status::clusters(control, &reports),
             endpoints: status::endpoints(control, &reports),
@@ -141,7 +145,7 @@ impl Page<'_> {
     fn limits(&mut self, what: &str, rows: &[(Labels, LimitStatus)]) -> fmt::Result {
         let limited = || rows.iter().filter_map(|(labels, limit)| Some((labels, limit, limit.max?)));
         let rows = limited().map(|(labels, _, max)| (labels.clone(), u64::from(max)));
-        self.gauge(&format!("balance_{what}_connections_limit"), "max_connections, over all shards", rows)?;
+        self.gauge(&format!("balance_{what}_connections_limit"), "Connections that may be, over all shards", rows)?;
         let rows = limited().map(|(labels, limit, _)| (labels.clone(), limit.live));
         self.gauge(&format!("balance_{what}_permits_live"), "Permits of the limit that connections hold", rows)?;
         let rows = limited().map(|(labels, limit, _)| (labels.clone(), limit.leased));
@@ -182,6 +186,7 @@ impl Collector for Scrape {
         self.tasks(&mut page)?;
         self.buffers(&mut page)?;
         self.rungs(&mut page)?;
+        self.room(&mut page)?;
         self.listeners(&mut page)?;
         self.clusters(&mut page)?;
         self.endpoints(&mut page)?;
@@ -381,6 +386,7 @@ impl Scrape {
             })
         });
         page.counter("balance_listener_connections_routed", help, routed)?;
+        self.per_ip(page)?;
         let help = "Bytes forwarded for the listener; up is from clients to endpoints";
         let direction = |name: &'static str, rows: Vec<(Labels, u64)>| {
             rows.into_iter().map(move |(mut labels, value)| {
@@ -407,6 +413,34 @@ impl Scrape {
         page.counter("balance_cluster_queue_timeouts", help, each(|c| c.queue_timeouts))?;
         let help = "Connections over a limit that found no place in the queue";
         page.counter("balance_cluster_limit_refused", help, each(|c| c.refused))
+    }
+
+    /// Only where connections take real descriptors.
+    fn room(&self, page: &mut Page<'_>) -> fmt::Result {
+        let each = |value: fn(&RoomStatus) -> u64| self.room.iter().map(move |room| (Vec::new(), value(room)));
+        let rows: Vec<_> = self.room.iter().map(|room| (Vec::new(), room.limit)).collect();
+        page.limits("process", &rows)?;
+        let help = "Times an accept loop paused because the process has no descriptors for another connection";
+        page.counter("balance_process_descriptor_pauses", help, each(|r| r.pauses))
+    }
+
+    fn per_ip(&self, page: &mut Page<'_>) -> fmt::Result {
+        let each = |value: fn(&PerIpStatus) -> u64| {
+            let limited = self.listeners.iter().filter_map(|l| Some((l, l.per_ip.as_ref()?)));
+            limited.map(move |(l, per_ip)| (vec![("listener", l.name.clone())], value(per_ip)))
+        };
+        let help = "Memory of the limits by address, all there will ever be";
+        page.gauge("balance_listener_per_ip_memory_bytes", help, each(|p| p.memory_bytes))?;
+        let result = |name: &'static str, rows: Vec<(Labels, u64)>| {
+            rows.into_iter().map(move |(mut labels, value)| {
+                labels.push(("result", name.to_owned()));
+                (labels, value)
+            })
+        };
+        let admitted = result("admitted", each(|p| p.overflow_admitted).collect());
+        let refused = result("refused", each(|p| p.overflow_refused).collect());
+        let help = "Connections judged by counters that addresses share, because per_ip.entries_max were in use";
+        page.counter("balance_listener_per_ip_overflow", help, admitted.chain(refused))
     }
 
     fn endpoints(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -4,9 +4,10 @@ use crate::{
     control::{Control, Phase, fleet::Answer},
     dns::{NameReport, Verdict},
     link::ShardLink,
+    per_ip::{Addresses, OverflowCounts},
     permits::Limit,
     process,
-    report::{Reason, RoutedReport, ShardReport},
+    report::{Reason, RoomReport, RoutedReport, ShardReport},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -28,6 +29,8 @@ pub(crate) struct Status {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) config: ConfigStatus,
     pub(crate) shards: Vec<ShardStatus>,
+    /// Where connections take two real descriptors each: how many the process has some for.
+    pub(crate) room: Option<RoomStatus>,
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) clusters: Vec<ClusterStatus>,
     pub(crate) endpoints: Vec<EndpointStatus>,
@@ -82,6 +85,8 @@ pub(crate) struct ListenerStatus {
     pub(crate) limit_pauses: u64,
     /// Where its routes have led.
     pub(crate) routed: Vec<RoutedStatus>,
+    /// Where connections are limited by address.
+    pub(crate) per_ip: Option<PerIpStatus>,
 }
 
 /// Connections that went to a cluster, by a route or because none matched.
@@ -91,6 +96,24 @@ pub(crate) struct RoutedStatus {
     /// "route" or "default".
     pub(crate) by: String,
     pub(crate) count: u64,
+}
+
+/// The memory of `per_ip`. Who was refused is among the endings, `ip_connections` and `ip_rate`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct PerIpStatus {
+    pub(crate) memory_bytes: u64,
+    /// Connections admitted and refused by counters that addresses share, because `entries_max` were in use. Zero as
+    /// long as that is large enough.
+    pub(crate) overflow_admitted: u64,
+    pub(crate) overflow_refused: u64,
+}
+
+/// How many connections there are descriptors for, by `ulimit -n`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct RoomStatus {
+    pub(crate) limit: LimitStatus,
+    /// Times that accepting paused because of it.
+    pub(crate) pauses: u64,
 }
 
 /// `max_connections`, and what there is of it.
@@ -169,6 +192,7 @@ pub(crate) async fn gather(control: &Control) -> Status {
         memory_bytes: process::resident_bytes(),
         config: config(control),
         shards,
+        room: room(control, &reports),
         listeners: listeners(control, &reports),
         clusters: clusters(control, &reports),
         endpoints: endpoints(control, &reports),
@@ -254,6 +278,7 @@ pub(super) fn listeners(control: &Control, reports: &[&ShardReport]) -> Vec<List
             let row = at(&listener.name, &mut rows);
             rows[row].limit = limit(&listener.limit);
             rows[row].limit.waiting = listener.limit.waits().len() as u64;
+            rows[row].per_ip = listener.per_ip.as_ref().map(|per_ip| self::per_ip(&per_ip.addresses));
         }
     }
     for from in reports.iter().flat_map(|r| &r.listeners) {
@@ -279,6 +304,23 @@ fn add_routed(rows: &mut Vec<RoutedStatus>, from: &RoutedReport) {
         rows.len() - 1
     });
     rows[at].count += from.count;
+}
+
+pub(super) fn room(control: &Control, reports: &[&ShardReport]) -> Option<RoomStatus> {
+    let sum = |a: RoomReport, b: RoomReport| RoomReport { live: a.live + b.live, pauses: a.pauses + b.pauses };
+    let RoomReport { live, pauses } = reports.iter().filter_map(|r| r.room).reduce(sum)?;
+    let of = control.descriptors.limit();
+    let waiting = of.waits().len() as u64;
+    Some(RoomStatus { limit: LimitStatus { live, waiting, ..limit(of) }, pauses })
+}
+
+fn per_ip(addresses: &Addresses) -> PerIpStatus {
+    let OverflowCounts { admitted, refused } = addresses.overflow_counts();
+    PerIpStatus {
+        memory_bytes: addresses.memory_bytes() as u64,
+        overflow_admitted: admitted,
+        overflow_refused: refused,
+    }
 }
 
 fn limit(limit: &Limit) -> LimitStatus {

@@ -157,6 +157,7 @@ impl Fake {
         let listeners = snapshot.map_or(&[][..], |s| &s.listeners);
         let clusters = snapshot.map_or(&[][..], |s| &s.clusters);
         ShardReport {
+            room: None,
             shard: self.shard,
             core: self.core.unwrap_or(0),
             driver: "sim",

@@ -21,6 +21,7 @@ pub(crate) use drain::DrainOrder;
 pub(crate) use install::{Refusal, View};
 
 use crate::{
+    descriptors::Descriptors,
     dns::Dns,
     exit::{Exit, Failure},
     logging, process,
@@ -94,6 +95,7 @@ pub(crate) struct Control {
     started_with: StartedWith,
     log: Option<logging::Handle>,
     pub(crate) dns: Arc<Dns>,
+    pub(crate) descriptors: Arc<Descriptors>,
     /// Held for a whole installation, so that reloads take turns.
     installer: tokio::sync::Mutex<Installer>,
     /// Held for a copy, never over an await.
@@ -116,6 +118,7 @@ impl Control {
         source: Box<dyn Source>,
         first: &balance_config::model::Config,
         log: Option<logging::Handle>,
+        descriptors: Arc<Descriptors>,
     ) -> (Arc<Self>, mpsc::Receiver<DrainOrder>) {
         // One order is enough; a second one finds the process draining.
         let (drain_orders, orders) = mpsc::channel(1);
@@ -126,6 +129,7 @@ impl Control {
             started_with: StartedWith::new(first),
             log,
             dns: Dns::new(&first.dns),
+            descriptors,
             installer: tokio::sync::Mutex::default(),
             shared: Mutex::new(Shared { phase: Phase::Starting, view: None, reloads: ReloadCounts::default() }),
             reload_wanted: Notify::new(),
@@ -157,6 +161,7 @@ impl Control {
 
     /// Takes the first configuration into service.
     pub(crate) async fn start(&self, loaded: balance_config::file::Loaded) -> Result<(), Failure> {
+        self.descriptors.measure();
         self.install(loaded).await.map_err(|refusal| refused_at_start(&refusal))?;
         self.shared().phase = Phase::Running;
         Ok(())
@@ -216,6 +221,7 @@ impl Control {
         if let Some(log) = &self.log {
             log.set_level(view.loaded.config.logging.level);
         }
+        self.descriptors.divide(view.listening.len() * self.fleet.len());
         let done = Reloaded {
             version: view.snapshot.version,
             warnings: view.loaded.warnings.iter().map(ToString::to_string).collect(),

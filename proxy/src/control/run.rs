@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     admin,
+    descriptors::{self, Descriptors},
     exit::{Exit, Failure},
     link::{ShardLink, ShardSpec, StartError},
     logging, placement, shard,
@@ -17,9 +18,7 @@ use balance_config::{
     model::{Config, IoChoice},
 };
 use balance_engine::{buf::Budget, pipe::PipeSizes};
-#[cfg(test)]
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How long shards may take to leave when the start fails.
 const ABANDON_GRACE: Duration = Duration::from_secs(2);
@@ -53,9 +52,10 @@ async fn serve(setup: Setup, loaded: Loaded, log: logging::Handle) -> Result<(),
     // First of all, so that a signal during the start is not lost.
     let signals = Signals::new().map_err(|e| Failure::runtime(format!("cannot take signals: {e}")))?;
     let admin = admin::open(&loaded.config.admin)?;
-    let fleet = Fleet::new(start_shards(&setup, &loaded.config)?, ANSWER_WAIT);
+    let descriptors = Arc::<Descriptors>::default();
+    let fleet = Fleet::new(start_shards(&setup, &loaded.config, &descriptors)?, ANSWER_WAIT);
     let origin = setup.chosen.origin.clone();
-    let (control, orders) = Control::new(fleet, Box::new(setup.chosen), &loaded.config, Some(log));
+    let (control, orders) = Control::new(fleet, Box::new(setup.chosen), &loaded.config, Some(log), descriptors);
     tokio::spawn(control.dns.clone().run());
     if let Err(failure) = control.start(loaded).await {
         control.fleet.stop(ABANDON_GRACE).await;
@@ -74,10 +74,15 @@ async fn serve(setup: Setup, loaded: Loaded, log: logging::Handle) -> Result<(),
 }
 
 /// One shard on every core of the placement.
-fn start_shards(setup: &Setup, config: &Config) -> Result<Vec<Box<dyn ShardLink>>, Failure> {
+fn start_shards(
+    setup: &Setup,
+    config: &Config,
+    descriptors: &Arc<Descriptors>,
+) -> Result<Vec<Box<dyn ShardLink>>, Failure> {
     let placement = placement::place(&config.runtime).map_err(|e| Failure::config(e.to_string()))?;
     let pipes = config.performance.pipes;
-    let pipe_budget = Budget::new(pipes.total_max);
+    let affordable = descriptors::pipes_max() * u64::from(pipes.size);
+    let pipe_budget = Budget::new(pipes.total_max.min(affordable));
     let budget = Budget::new(config.performance.buffer_pool.memory_max);
     let mut links: Vec<Box<dyn ShardLink>> = Vec::with_capacity(placement.shards.len());
     for (index, core) in placement.shards.iter().enumerate() {
@@ -92,6 +97,7 @@ fn start_shards(setup: &Setup, config: &Config) -> Result<Vec<Box<dyn ShardLink>
             budget: budget.clone(),
             pipes: PipeSizes { size: pipes.size, size_max: pipes.size_max },
             pipe_budget: pipe_budget.clone(),
+            descriptors: descriptors.clone(),
         };
         links.push(shard::start(spec).map_err(|e| cannot_start(shard, &e))?);
     }
@@ -125,7 +131,7 @@ impl Control {
     ) -> (Arc<Self>, tokio::sync::mpsc::Receiver<super::DrainOrder>) {
         let loaded = source.load().expect("a test's first configuration is right");
         let fleet = Fleet::new(links, answer_wait);
-        let (control, orders) = Self::new(fleet, source, &loaded.config, None);
+        let (control, orders) = Self::new(fleet, source, &loaded.config, None, Arc::default());
         tokio::spawn(control.dns.clone().run());
         control.start(loaded).await.expect("a test's first configuration can be installed");
         tokio::spawn(control.clone().serve_addresses());

@@ -3,21 +3,25 @@
 use super::connection::Connection;
 use crate::{
     guard::Welcome,
-    permits::{Permit, Turn},
+    per_ip::Seat,
+    permits::{Lease, Permit, Turn},
     report::{ConnectionState, Reason, RungKind},
-    state::{ListenerState, State},
-    table::{Permits, Row, RowGuard},
+    state::{ListenerState, Room, State},
+    table::{Extra, Permits, Row, RowGuard},
 };
 use balance_engine::{
     executor::Admission,
     net::{Accepted, Listener},
 };
-use std::{future::poll_fn, rc::Rc, task::Poll};
+use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll};
 
 /// Accept until aborted. While the shard has no room for another task, or the listener none for another connection,
 /// connections wait in the kernel's queue.
 pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerState>, mut listener: Listener) {
     loop {
+        if !state.room.as_ref().is_none_or(Room::is_wide) {
+            listener.narrow();
+        }
         let accepted = poll_fn(|context| {
             if !state.handle.has_room() {
                 state.handle.wait_for_room(context);
@@ -31,51 +35,78 @@ pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerSta
         // An error here is one client's that went away before it was accepted.
         let Ok(accepted) = accepted.await else { continue };
         listener_state.accepted.set(listener_state.accepted.get() + 1);
-        let welcome = listener_state.welcome(accepted.peer.socket_addr().map(|a| a.ip()));
-        if let Welcome::Refused(reason) = welcome {
-            state.count_ending(reason);
-            accepted.socket.reset();
-            continue;
-        }
-        let permit = match at_once(&listener_state) {
-            Some(permit) => {
-                listener.widen();
-                permit
-            }
-            None => {
-                listener_state.limit_pauses.set(listener_state.limit_pauses.get() + 1);
-                listener.narrow();
-                in_turn(&state, &listener_state).await
+        let (welcome, seat) = match receive(&state, &listener_state, &accepted) {
+            Ok(received) => received,
+            Err(reason) => {
+                state.count_ending(reason);
+                accepted.socket.reset();
+                continue;
             }
         };
-        admit(&state, &listener_state, accepted, welcome, permit);
+        let room = state.room.as_ref();
+        let (room_permit, no_room) = match room {
+            Some(room) => {
+                let (permit, waited) = permit(&state, &room.lease, &room.pauses, &mut listener).await;
+                (Some(permit), waited)
+            }
+            None => (None, false),
+        };
+        let lease = &listener_state.lease;
+        let (permit, at_limit) = permit(&state, lease, &listener_state.limit_pauses, &mut listener).await;
+        if !no_room && !at_limit && room.is_none_or(Room::is_wide) {
+            listener.widen();
+        }
+        let permits = Permits { listener: Some(permit), ..Permits::default() };
+        admit(&state, &listener_state, accepted, welcome, (permits, Extra::of(seat, room_permit)));
     }
 }
 
-/// A permit, unless other shards wait for one.
-fn at_once(listener: &ListenerState) -> Option<Permit> {
-    if listener.lease.limit().waits().is_empty() { listener.lease.take() } else { None }
+/// Who is it, and may it come in? A client that a proxy is to tell us of is judged by its own address later.
+fn receive(state: &State, listener: &ListenerState, accepted: &Accepted) -> Result<(Welcome, Option<Seat>), Reason> {
+    let ip = accepted.peer.socket_addr().map(|a| a.ip());
+    match listener.welcome(ip) {
+        Welcome::Refused(reason) => Err(reason),
+        Welcome::Client => Ok((Welcome::Client, listener.seat(ip, state.handle.now())?)),
+        proxy @ Welcome::Proxy(_) => Ok((proxy, None)),
+    }
 }
 
-async fn in_turn(state: &State, listener: &ListenerState) -> Permit {
+/// A permit, and whether it had to be waited for.
+async fn permit(state: &State, lease: &Rc<Lease>, pauses: &Cell<u64>, listener: &mut Listener) -> (Permit, bool) {
+    let waits = lease.limit().waits();
+    // Not before other shards that wait for one.
+    if waits.is_empty()
+        && let Some(permit) = lease.take()
+    {
+        return (permit, false);
+    }
+    pauses.set(pauses.get() + 1);
+    listener.narrow();
     // Each accept loop waits once, so there is a bound without a bound.
-    let waits = listener.lease.limit().waits();
     let turn = Turn::enter(&state.caller, waits, usize::MAX).expect("a list without a bound has room");
-    poll_fn(|context| {
-        let permit = if turn.is_called(context) { listener.lease.take() } else { None };
+    let permit = poll_fn(|context| {
+        let permit = if turn.is_called(context) { lease.take() } else { None };
         permit.map_or(Poll::Pending, Poll::Ready)
-    })
-    .await
+    });
+    (permit.await, true)
 }
 
-fn admit(state: &Rc<State>, listener: &Rc<ListenerState>, accepted: Accepted, welcome: Welcome, permit: Permit) {
+fn admit(
+    state: &Rc<State>,
+    listener: &Rc<ListenerState>,
+    accepted: Accepted,
+    welcome: Welcome,
+    rights: (Permits, Option<Box<Extra>>),
+) {
     listener.active.set(listener.active.get() + 1);
     let now = state.handle.now();
+    let (permits, extra) = rights;
     let row = Row {
         id: state.next_id(),
         listener: Rc::clone(listener),
         endpoint: None,
-        permits: Permits { listener: Some(permit), ..Permits::default() },
+        permits,
+        extra,
         opened: now,
         progress: now,
         bytes_up: 0,

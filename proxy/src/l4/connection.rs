@@ -117,7 +117,13 @@ impl Connection {
             if let Welcome::Refused(reason) = listener.welcome_client(client.ip()) {
                 return Poll::Ready(Err(reason));
             }
-            self.row.with(|row| row.peer = client.into());
+            let seat = listener.seat(Some(client.ip()), self.row.state.handle.now())?;
+            self.row.with(|row| {
+                row.peer = client.into();
+                if seat.is_some() {
+                    row.extra.get_or_insert_default().seat = seat;
+                }
+            });
         }
         Poll::Ready(Ok(route(&self.row, &listener, Some(Box::new(told)))))
     }

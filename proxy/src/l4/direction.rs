@@ -43,14 +43,49 @@ impl Default for Rung {
     }
 }
 
+impl Rung {
+    /// Nothing is on its way that would be lost, or that a change would not wait for.
+    fn can_be_left(&self) -> bool {
+        match self {
+            Self::Copy(_) => true,
+            Self::Leaving(_) => false,
+            Self::Gather(gather, _) => gather.is_empty(),
+            Self::Splice(splice) => splice.is_empty(),
+            Self::UringSplice(splice) => splice.is_empty(),
+        }
+    }
+
+    /// A write to the sink is under way of which the sink itself does not know.
+    fn is_writing(&self) -> bool {
+        match self {
+            Self::Gather(gather, _) => gather.is_sending(),
+            Self::UringSplice(splice) => splice.is_emptying(),
+            Self::Copy(_) | Self::Leaving(_) | Self::Splice(_) => false,
+        }
+    }
+
+    /// The last write may have taken a reset off the sink and not told of it. The next one, tried at once, will tell.
+    fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Splice(splice) => splice.is_in_doubt(),
+            Self::UringSplice(splice) => splice.is_in_doubt(),
+            Self::Copy(_) | Self::Leaving(_) | Self::Gather(..) => false,
+        }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct Direction {
     pub(super) phase: Phase,
     rung: Rung,
     observer: Observer,
+    /// Where to go as soon as nothing is on its way on this rung.
+    wanted: Option<RungKind>,
     /// The source has ended, unless the send to it that is under way turns out to have been told of a reset.
     ended: bool,
+    #[cfg(test)]
+    follower: super::script::Follower,
 }
 
 /// What a step of a direction means for its connection.
@@ -61,15 +96,31 @@ pub(super) enum Progress {
     SourceReset,
 }
 
+/// Where a direction stands, as far as the other one must know.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    phase: Phase,
+    /// Its rung has a write to its sink under way.
+    is_writing: bool,
+    /// Whether its sink was reset is not known, until that rung's next write.
+    is_in_doubt: bool,
+}
+
 /// A direction's two ends, and what a step may need.
 pub(super) struct Ends<'a, 'c> {
     pub(super) source: &'a mut Socket,
     pub(super) sink: &'a mut Socket,
-    /// Where the other direction stands.
-    pub(super) opposite: Phase,
+    pub(super) opposite: Standing,
     pub(super) settings: &'a LadderSettings,
     pub(super) tally: &'a mut Tally,
     pub(super) context: &'a mut Context<'c>,
+}
+
+impl Ends<'_, '_> {
+    /// The opposite direction is writing to our source.
+    fn is_source_written(&self) -> bool {
+        self.source.is_sending() || self.opposite.is_writing
+    }
 }
 
 impl Direction {
@@ -77,6 +128,12 @@ impl Direction {
         // A send that was begun must be collected even when nothing more is read.
         if self.phase != Phase::Open && !ends.sink.is_sending() {
             return Progress::Waiting;
+        }
+        #[cfg(test)]
+        self.follow_script(ends.settings);
+        if let Some(to) = self.wanted.take_if(|_| self.rung.can_be_left()) {
+            self.leave_for(to, &mut ends);
+            return Progress::Moved;
         }
         let rung = self.rung();
         let step = match &mut self.rung {
@@ -88,29 +145,38 @@ impl Direction {
         };
         match step {
             Step::Moved { sent } => {
+                #[cfg(test)]
+                self.follower.moved(sent);
                 ends.tally.sent(rung, sent);
                 Progress::Moved
             }
+            Step::Waiting if self.wanted.is_some() && self.rung.can_be_left() => Progress::Moved,
             Step::Waiting => Progress::Waiting,
             Step::SourceReset => Progress::SourceReset,
-            Step::SourceEnded if ends.opposite == Phase::Lost => Progress::SourceReset,
-            Step::SourceEnded if ends.source.is_sending() && !std::mem::replace(&mut self.ended, true) => {
-                // The opposite direction's step comes next and collects that send if it is done.
+            Step::SourceEnded if ends.opposite.phase == Phase::Lost => Progress::SourceReset,
+            // The opposite direction's step ends the doubt, and wakes us.
+            Step::SourceEnded if ends.opposite.is_in_doubt => Progress::Waiting,
+            Step::SourceEnded if ends.is_source_written() && !std::mem::replace(&mut self.ended, true) => {
+                // The opposite direction's step comes next and collects that write if it is done.
                 Progress::Moved
             }
             Step::SourceEnded => {
-                self.phase = Phase::Ended;
-                self.rung = Rung::default();
+                self.close(Phase::Ended);
                 ends.sink.shutdown();
                 Progress::Moved
             }
             Step::SinkBroken(errno) => {
                 // After a FIN of the sink, a reset is told as EPIPE, and the FIN holds.
-                self.phase = if errno == Errno::BROKEN_PIPE { Phase::Broken } else { Phase::Lost };
-                self.rung = Rung::default();
+                self.close(if errno == Errno::BROKEN_PIPE { Phase::Broken } else { Phase::Lost });
                 Progress::Moved
             }
         }
+    }
+
+    fn close(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.rung = Rung::default();
+        self.wanted = None;
     }
 
     fn copy(&mut self, ends: &mut Ends<'_, '_>) -> Step {
@@ -118,9 +184,8 @@ impl Direction {
         let mut received = 0;
         let step = copy.step(ends.source, ends.sink, &mut received, ends.context);
         if received > 0 {
-            if let Advice::Change(to) = self.observer.copied(received, ends.settings) {
-                self.rung = Rung::Leaving(Box::new(Leaving::new(std::mem::take(copy), to, ends.source)));
-            }
+            let advice = self.observer.copied(received, ends.settings);
+            self.heed(advice);
         } else if step == Step::Waiting && !ends.sink.is_sending() {
             self.observer.dried_up();
         }
@@ -129,12 +194,13 @@ impl Direction {
 
     fn leave(&mut self, ends: &mut Ends<'_, '_>) -> Step {
         let Rung::Leaving(leaving) = &mut self.rung else { return Step::Waiting };
-        let to = leaving.to();
+        let (from, to) = (leaving.from(), leaving.to());
         match leaving.step(ends.source, ends.sink, ends.context) {
             Left::Not(step) => return step,
             Left::Ready => {
                 self.rung = enter(to, ends);
-                ends.tally.entered(to);
+                self.observer.start_over();
+                ends.tally.changed(from, to);
             }
             Left::Refused => self.give_up(to, ends),
         }
@@ -144,17 +210,16 @@ impl Direction {
     fn gather(&mut self, ends: &mut Ends<'_, '_>) -> Step {
         let Rung::Gather(gather, kind) = &mut self.rung else { return Step::Waiting };
         let mut reports = ZeroCopyReports::default();
+        if self.wanted.is_some() {
+            gather.read_no_more();
+        }
         let mut read = None;
         let step = gather.step(ends.source, ends.sink, &mut read, &mut reports, ends.context);
         ends.tally.zero_copy(*kind, reports);
         if reports.switched_off {
             tracing::info!("send-zc: the kernel copies after all; this direction goes on without zero copy");
         }
-        let advice = read.map_or(Advice::Stay, |bytes| self.observer.bulk_read(bytes, ends.settings));
-        if advice == Advice::Change(RungKind::Copy) && gather.is_empty() {
-            ends.source.set_bulk_recv(false);
-            self.back_to_copy(ends);
-        }
+        self.observe_bulk(read, ends);
         step
     }
 
@@ -162,15 +227,11 @@ impl Direction {
         let Rung::Splice(splice) = &mut self.rung else { return Step::Waiting };
         let mut read = None;
         let step = splice.step(ends.source, ends.sink, &mut read, ends.context);
-        let advice = read.map_or(Advice::Stay, |bytes| self.observer.bulk_read(bytes, ends.settings));
         if splice.refused {
             self.give_up(RungKind::Splice, ends);
             return Step::Moved { sent: 0 };
         }
-        if advice == Advice::Change(RungKind::Copy) && splice.is_empty() {
-            self.back_to_copy(ends);
-            ends.source.resume_recv();
-        }
+        self.observe_bulk(read, ends);
         step
     }
 
@@ -184,18 +245,54 @@ impl Direction {
         step
     }
 
-    fn back_to_copy(&mut self, ends: &mut Ends<'_, '_>) {
-        self.rung = Rung::default();
-        self.observer.start_over();
-        ends.tally.entered(RungKind::Copy);
+    fn observe_bulk(&mut self, read: Option<u32>, ends: &Ends<'_, '_>) {
+        if let Some(bytes) = read {
+            let advice = self.observer.bulk_read(bytes, ends.settings);
+            self.heed(advice);
+        }
+    }
+
+    fn heed(&mut self, advice: Advice) {
+        if let Advice::Change(to) = advice {
+            self.wanted = Some(to);
+        }
+    }
+
+    #[cfg(test)]
+    fn follow_script(&mut self, settings: &LadderSettings) {
+        let is_free = self.phase == Phase::Open && self.wanted.is_none() && !matches!(self.rung, Rung::Leaving(_));
+        if let super::Forward::Scripted(script) = settings.forward
+            && is_free
+        {
+            self.wanted = self.follower.next(self.rung(), script);
+        }
+    }
+
+    /// Every change leads through [`Leaving`], whichever rungs it is between. A copy may still have a buffer in flight.
+    fn leave_for(&mut self, to: RungKind, ends: &mut Ends<'_, '_>) {
+        let from = self.rung();
+        let copy = match std::mem::take(&mut self.rung) {
+            Rung::Copy(copy) => copy,
+            Rung::Gather(..) => {
+                ends.source.set_bulk_recv(false);
+                Copy::default()
+            }
+            Rung::Leaving(_) | Rung::Splice(_) | Rung::UringSplice(_) => Copy::default(),
+        };
+        self.rung = Rung::Leaving(Box::new(Leaving::new(copy, from, to, ends.source)));
     }
 
     /// A rung could not be had, or not any longer; nothing of it is in flight. No connection fails for that.
     fn give_up(&mut self, rung: RungKind, ends: &mut Ends<'_, '_>) {
         self.rung = Rung::default();
+        self.wanted = None;
         self.observer.refused();
         ends.tally.refused(rung);
         ends.source.resume_recv();
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing { phase: self.phase, is_writing: self.rung.is_writing(), is_in_doubt: self.rung.is_in_doubt() }
     }
 
     pub(super) fn rung(&self) -> RungKind {

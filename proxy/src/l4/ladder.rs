@@ -6,8 +6,9 @@
 //!     └────────────── `demote_after` short reads in a row ───────────┘
 //! ```
 //!
-//! `bundle`, `uring-splice` and `send-zc` are never chosen: splice costs less than any of them wherever it was
-//! measured, and where it cannot be had, copying is the rung that needs least.
+//! Where splice was refused (no pipe or no descriptor was left), `bundle` takes its place for that direction: it needs
+//! neither, and costs a fifth of copying on bulk. `uring-splice` and `send-zc` are never chosen: splice costs less than
+//! either wherever it was measured.
 //!
 //! A burst is what a source delivers before it has nothing more. Ping-pong of small messages never makes one, so it
 //! never leaves the cheapest rung for small messages; a response of a few hundred KiB makes several. Between the two
@@ -22,6 +23,9 @@ pub enum Forward {
     Auto,
     /// Stay on one rung, to compare.
     Always(RungKind),
+    /// Change whenever a test says so.
+    #[cfg(test)]
+    Scripted(super::script::Script),
 }
 
 /// What the ladder goes by.
@@ -82,13 +86,16 @@ impl Observer {
             // Refused once, it is not asked for at every buffer again.
             Forward::Always(RungKind::Splice | RungKind::UringSplice) if self.no_splice => Advice::Stay,
             Forward::Always(other) => Advice::Change(other),
-            Forward::Auto if self.no_splice || self.burst < settings.promote_bytes => Advice::Stay,
+            #[cfg(test)]
+            Forward::Scripted(_) => Advice::Stay,
+            Forward::Auto if self.burst < settings.promote_bytes => Advice::Stay,
             Forward::Auto => {
                 // A stream without a pause is one burst after another.
                 self.burst = 0;
                 self.spoke = true;
                 self.streak = self.streak.saturating_add(1);
-                self.decide(settings.promote_after, RungKind::Splice)
+                let to = if self.no_splice { RungKind::Bundle } else { RungKind::Splice };
+                self.decide(settings.promote_after, to)
             }
         }
     }
@@ -117,7 +124,7 @@ impl Observer {
         *self = Self { no_splice: self.no_splice, ..Self::default() };
     }
 
-    /// Splice could not be had (descriptors or pipes were used up): this direction stays on copy.
+    /// Splice could not be had (descriptors or pipes were used up): this direction does without from here on.
     pub(crate) fn refused(&mut self) {
         *self = Self { no_splice: true, ..Self::default() };
     }
@@ -171,6 +178,18 @@ mod tests {
     fn bulk_is_spliced_soon() {
         assert_eq!(bursts_until_splice(&[64 << 10]), Some(0));
         assert_eq!(bursts_until_splice(&[64, 64, 1 << 20]), Some(2));
+    }
+
+    #[test]
+    fn without_splice_bulk_is_bundled() {
+        let mut observer = Observer::default();
+        observer.refused();
+        let advice = [4096; 16].map(|bytes| observer.copied(bytes, &SETTINGS));
+        assert_eq!(advice[..15], [Advice::Stay; 15]);
+        assert_eq!(advice[15], Advice::Change(RungKind::Bundle));
+        observer.start_over();
+        let again = [4096; 16].map(|bytes| observer.copied(bytes, &SETTINGS));
+        assert_eq!(again[15], Advice::Change(RungKind::Bundle), "it does not ask for splice again");
     }
 
     #[test]

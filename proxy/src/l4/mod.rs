@@ -9,6 +9,8 @@ mod peek;
 mod preface;
 mod relay;
 mod rung;
+#[cfg(test)]
+mod script;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -16,4 +18,8 @@ mod tests;
 pub(crate) use accept::accept_loop;
 pub use ladder::{Forward, LadderSettings};
 pub(crate) use peek::KEPT_BYTES_MAX;
+#[cfg(test)]
+pub use script::Script;
+#[cfg(test)]
+pub(crate) use tally::Changes;
 pub(crate) use tally::Tally;

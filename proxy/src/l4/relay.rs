@@ -46,10 +46,10 @@ impl Relay {
     ) -> Verdict {
         loop {
             let (source, sink, tally) = (&mut *downstream, &mut *upstream, &mut moved.up);
-            let opposite = self.down.phase;
+            let opposite = self.down.standing();
             let up = self.up.step(Ends { source, sink, opposite, settings, tally, context });
             let (source, sink, tally) = (&mut *upstream, &mut *downstream, &mut moved.down);
-            let opposite = self.up.phase;
+            let opposite = self.up.standing();
             let down = self.down.step(Ends { source, sink, opposite, settings, tally, context });
             match (up, down) {
                 (Progress::SourceReset, _) => return Verdict::Over(Reason::DownstreamReset),

@@ -9,16 +9,33 @@ pub(crate) struct Tally {
     rungs: [RungReport; RungKind::ALL.len()],
     /// A rung was changed, or could not be.
     changed: bool,
+    #[cfg(test)]
+    changes: Changes,
 }
+
+/// Changes of rung: from, to.
+#[cfg(test)]
+pub(crate) type Changes = [[u64; RungKind::ALL.len()]; RungKind::ALL.len()];
 
 impl Tally {
     pub(super) fn sent(&mut self, rung: RungKind, bytes: u32) {
         self.rungs[rung as usize].bytes += u64::from(bytes);
     }
 
-    pub(super) fn entered(&mut self, rung: RungKind) {
-        self.rungs[rung as usize].entered += 1;
+    pub(super) fn changed(&mut self, from: RungKind, to: RungKind) {
+        debug_assert_ne!(from, to, "a rung is not left for itself");
+        self.rungs[to as usize].entered += 1;
         self.changed = true;
+        #[cfg(test)]
+        {
+            self.changes[from as usize][to as usize] += 1;
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn add_changes_to(&self, totals: &mut Changes) {
+        let parts = self.changes.as_flattened();
+        totals.as_flattened_mut().iter_mut().zip(parts).for_each(|(total, part)| *total += part);
     }
 
     pub(super) fn zero_copy(&mut self, rung: RungKind, reports: ZeroCopyReports) {

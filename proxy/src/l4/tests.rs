@@ -95,6 +95,7 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
     });
     let bind = Bind { id: BindId(1), address: Address::Ip(SocketAddr::from(([127, 0, 0, 1], 0))) };
     let listener = Arc::new(Listener {
+        per_ip: None,
         name: "l".into(),
         binds: vec![bind],
         cluster: has_own.then(|| Arc::clone(&own)),
@@ -125,7 +126,7 @@ fn world(handle: &Handle, wishes: Wishes) -> (Rc<State>, SocketAddr) {
         }
     };
     let _admitted = handle.spawn(Admission::Always, serve);
-    let state = State::new(handle.clone(), 0, 0, 1, Calls::new(None));
+    let state = State::new(handle.clone(), 0, 0, 1, Calls::new(None), None);
     state.adopt(snapshot(backend, wishes));
     let (front, front_fd) = listening();
     let listener = net::Listener::new(handle, front_fd).expect("adopted");

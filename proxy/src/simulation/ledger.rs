@@ -182,7 +182,8 @@ impl Ledger {
         let Some(peer) = peer else { return };
         let (fin, cut, sent, offered) = self.with(peer, |r| (r.fin, r.cut, r.sent, r.offered));
         if !fin {
-            self.fail(format!("{me:?} was told the end of a stream that {peer:?} has not ended"));
+            let both = self.with(me, |r| format!("{r:?}")) + &self.with(peer, |r| format!(" and {r:?}"));
+            self.fail(format!("{me:?} was told the end of a stream that {peer:?} has not ended: {both}"));
         }
         let whole = if cut { (sent..=offered).contains(&received) } else { received == sent };
         if !whole {

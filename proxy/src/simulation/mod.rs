@@ -5,11 +5,14 @@
 //!
 //! ```sh
 //! BALANCE_SIM_SEED=4711 cargo test -p balance-proxy simulation::one        # one world, as a failure prints it
+//! BALANCE_SIM_TRACE=1 BALANCE_SIM_SEED=4711 cargo test …                      # … and every completion up to there
 //! BALANCE_SIM_SEEDS=100000 cargo test -p balance-proxy simulation::random  # a long campaign
 //! ```
 
+mod changes;
 mod ledger;
 mod plan;
+mod scenes;
 mod script;
 mod talker;
 mod tests;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     control::fixture,
-    l4::{Forward, LadderSettings},
+    l4::{Forward, LadderSettings, Script as RungScript},
     report::RungKind,
 };
 use balance_config::model::{
@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) listeners: usize,
     /// How long first bytes are waited for on listeners that have routes; `None`: there are no routes.
     pub(super) peek: Option<Duration>,
+    /// Tasks of the proxy are made to panic.
+    pub(super) panics: bool,
     pub(super) clients: Vec<(Timestamp, usize, Script)>,
     pub(super) actions: Vec<(Timestamp, Action)>,
 }
@@ -55,6 +57,11 @@ pub(super) enum Action {
     Weather(Faults),
     Drain,
     Stop,
+    /// Every connection that chooses an endpoint panics, until the cluster is replaced.
+    PanicInChoice,
+    /// Every connection to this backend panics when it moves bytes up: its counter overflows.
+    PanicInTransfer(usize),
+    MendTransfer(usize),
 }
 
 /// What a reload changes.
@@ -131,6 +138,7 @@ impl Plan {
             backends: 2,
             listeners: 1,
             peek: None,
+            panics: false,
             clients: Vec::new(),
             actions: Vec::new(),
         }
@@ -141,7 +149,8 @@ impl Plan {
         self.backends = 1 + rng.index(5);
         let clusters = self.listeners + rng.index(2);
         self.policies = (0..clusters).map(|_| POLICIES[rng.index(4)]).collect();
-        if kind == Kind::Tight || rng.chance(1, 8) {
+        // Not on calm days: a reader that stands still may hold the last buffer until it is cut, and others meanwhile.
+        if kind == Kind::Tight || kind == Kind::Harsh && rng.chance(1, 6) {
             // Nothing that is received is larger, so no class but the smallest is ever used.
             let one = 256 << 10;
             self.sizes = Sizes { small: one, medium: one, large: one, huge: one };
@@ -155,17 +164,17 @@ impl Plan {
         self.budget = 1 + rng.below(1 << doublings) as u32;
         self.pipe_bytes = [1, 64 << 10, 300 << 10, 64 << 20][rng.index(4)];
         self.pipe_size = [4 << 10, 64 << 10, 256 << 10][rng.index(3)];
-        let forward = match rng.index(4) {
-            0 => Forward::Always(RungKind::Copy),
-            1 => Forward::Always(RungKind::Splice),
-            _ => Forward::Auto,
+        let forward = match rng.index(10) {
+            kind @ 0..5 => Forward::Always(RungKind::ALL[kind]),
+            5 | 6 => Forward::Auto,
+            _ => Forward::Scripted(RungScript::AtRandom { seed: rng.next_u64(), one_in: 2 << rng.index(7) }),
         };
         self.ladder = LadderSettings {
             forward,
             promote_bytes: 1 << rng.index(17),
             promote_after: 1 + rng.index(3) as u8,
             demote_after: 1 + rng.index(4) as u8,
-            zc_min: 64 << 10,
+            zc_min: 1 << rng.index(17),
             budget: 1 << rng.index(21),
         };
     }
@@ -370,6 +379,8 @@ fn weather(rng: &mut Rng, base: &Faults) -> Faults {
         accept_exhausted: of(base.accept_exhausted),
         install_exhausted: of(base.install_exhausted),
         spurious_poll: of(base.spurious_poll),
+        splice_swallows: of(base.splice_swallows),
+        splice_canceled: of(base.splice_canceled),
         connect_exhausted: of(base.connect_exhausted),
         connect_refused: of(base.connect_refused),
         connect_silent: of(base.connect_silent),

@@ -35,7 +35,9 @@ pub(super) struct Talker {
     left: u64,
     /// The next burst may start then.
     ready_at: Option<Timestamp>,
+    /// What of the buffer under way was not taken yet.
     sending: u64,
+    taken: u64,
     fin_sent: bool,
     fin_ready_at: Option<Timestamp>,
     /// A send failed: with ECONNRESET whatever reads like an end after it is none.
@@ -73,6 +75,7 @@ impl Talker {
             left: 0,
             ready_at: None,
             sending: 0,
+            taken: 0,
             fin_sent: false,
             fin_ready_at: None,
             refused: None,
@@ -151,15 +154,15 @@ impl Talker {
     fn sent(&mut self, socket: &mut Socket, sent: u64, buffer: balance_engine::buf::Buffer) {
         let now = self.handle.now();
         self.sending -= sent;
-        let at = self.ledger.with(self.me, |record| {
+        self.taken += sent;
+        self.ledger.with(self.me, |record| {
             record.sent += sent;
             if self.sending > 0 {
                 record.last_sent = now;
             }
-            record.sent
         });
         if self.sending > 0 {
-            self.push(socket, buffer, at, self.sending as usize);
+            socket.start_send(buffer, self.taken as u32, (self.taken + self.sending) as u32);
         }
     }
 
@@ -183,7 +186,7 @@ impl Talker {
 
     fn start(&mut self, socket: &mut Socket) {
         let class = if self.left > 4096 { Class::Medium } else { Class::Small };
-        let Some(buffer) = self.handle.pool().take(class) else {
+        let Some(mut buffer) = self.handle.pool().take(class) else {
             return self.ledger.fail("the peers' own buffers have run out".to_owned());
         };
         let len = self.left.min(buffer.len() as u64);
@@ -195,11 +198,8 @@ impl Talker {
             record.last_sent = now;
             record.sent
         });
-        self.push(socket, buffer, at, len as usize);
-    }
-
-    fn push(&self, socket: &mut Socket, mut buffer: balance_engine::buf::Buffer, at: u64, len: usize) {
-        self.ledger.write(self.me, at, &mut buffer[..len]);
+        self.taken = 0;
+        self.ledger.write(self.me, at, &mut buffer[..len as usize]);
         socket.start_send(buffer, 0, len as u32);
     }
 

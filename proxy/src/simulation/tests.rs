@@ -1,20 +1,35 @@
 //! What is promised, as seeds.
 
-use super::world::{Summary, run};
+use super::{
+    changes::pairs,
+    world::{Summary, run},
+};
+use crate::l4::Changes;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-fn number(name: &str) -> Option<u64> {
+pub(super) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
 /// Run a world, and say how to run it again where it fails.
 fn checked(seed: u64, teardown: Option<u64>) -> Summary {
-    catch_unwind(AssertUnwindSafe(|| run(seed, teardown))).unwrap_or_else(|panic| {
+    reported(seed, teardown, "drawn", "simulation::tests::one", || run(seed, teardown))
+}
+
+/// Run a world, and say which it was, and by which test to run it again, where it fails.
+pub(super) fn reported(
+    seed: u64,
+    teardown: Option<u64>,
+    about: &str,
+    test: &str,
+    run: impl FnOnce() -> Summary,
+) -> Summary {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let teardown = teardown.map(|turn| format!("BALANCE_SIM_TEARDOWN={turn} ")).unwrap_or_default();
         eprintln!(
-            "the world of seed {seed} has failed; again:\n    \
-             BALANCE_SIM_SEED={seed} {teardown}cargo test -p balance-proxy --lib simulation::tests::one -- --nocapture"
+            "the world of seed {seed}, {about}, has failed; again:\n    \
+             BALANCE_SIM_SEED={seed} {teardown}cargo test -p balance-proxy --lib {test} -- --nocapture"
         );
         resume_unwind(panic)
     })
@@ -28,6 +43,7 @@ struct Total {
     turns: u64,
     bytes: u64,
     spliced: u64,
+    changes: Changes,
 }
 
 impl Total {
@@ -38,9 +54,20 @@ impl Total {
         self.turns += summary.turns;
         self.bytes += summary.bytes;
         self.spliced += summary.spliced;
+        let parts = summary.changes.as_flattened();
+        self.changes.as_flattened_mut().iter_mut().zip(parts).for_each(|(total, part)| *total += part);
+    }
+
+    /// Each of the changes from one rung to another has happened so often at least.
+    fn check_changes(&self, times: u64) {
+        for (from, to) in pairs() {
+            let seen = self.changes[from as usize][to as usize];
+            assert!(seen >= times, "{seen} changes from {} to {} instead of {times}", from.as_str(), to.as_str());
+        }
     }
 
     fn print(&self, what: &str) {
+        println!("{what}: changes of rung, from and to in the order of the kinds: {:?}", self.changes);
         println!(
             "{what}: {} worlds, {} connections ({} to the last byte), {} turns, {} bytes delivered, {} spliced",
             self.worlds, self.connections, self.complete, self.turns, self.bytes, self.spliced
@@ -57,7 +84,7 @@ fn one_world_by_its_seed() {
 }
 
 /// So many worlds each of the tests below runs.
-const WORLDS: u64 = 300;
+const WORLDS: u64 = 1300;
 
 fn random(lane: u64) {
     let worlds = number("BALANCE_SIM_SEEDS").unwrap_or(WORLDS);
@@ -67,6 +94,10 @@ fn random(lane: u64) {
         total.add(checked(seed, None));
     }
     total.print("random worlds");
+    // A few worlds by hand may miss some.
+    if worlds >= WORLDS {
+        total.check_changes(100);
+    }
 }
 
 #[test]
@@ -92,7 +123,7 @@ fn a_shard_can_be_torn_down_after_any_turn() {
     let mut total = Total::default();
     for seed in 1..=number("BALANCE_SIM_SEEDS").unwrap_or(12) {
         let turns = checked(seed, None).turns;
-        let step = (turns / 60).max(1);
+        let step = (turns / 100).max(1);
         for turn in (1..=turns).step_by(step as usize) {
             total.add(checked(seed, Some(turn)));
         }

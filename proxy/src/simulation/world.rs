@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     command::Command,
+    l4::Changes,
     permits::Calls,
     report::{ConnectionFilter, Reason},
     shard::ProxyInbox,
@@ -65,6 +66,11 @@ pub(super) struct Summary {
     pub(super) complete: u64,
     pub(super) bytes: u64,
     pub(super) spliced: u64,
+    pub(super) panicked: u64,
+    /// From one rung to another.
+    pub(super) changes: Changes,
+    /// Rungs that could not be had.
+    pub(super) refused: u64,
 }
 
 /// Run the world of a seed. `teardown`: the shard is told to stop after so many turns.
@@ -78,6 +84,7 @@ pub(super) fn run(seed: u64, teardown: Option<u64>) -> Summary {
 pub(super) fn run_plan(plan: Plan, teardown: Option<u64>) -> Summary {
     let net = SimNet::new(plan.seed);
     net.on_stuck(OnStuck::Report);
+    let _told_on_failure = std::env::var("BALANCE_SIM_TRACE").is_ok().then(|| Trace::of(&net));
     let world = World::new(&net, plan);
     let (sender, mut receiver) = mailbox::channel(64).expect("an eventfd");
     *world.mailbox.borrow_mut() = Some(sender);
@@ -93,6 +100,24 @@ pub(super) fn run_plan(plan: Plan, teardown: Option<u64>) -> Summary {
     world.check_torn_down(&handle);
     drop(handle);
     World::outlive_the_shard(world, &net)
+}
+
+/// Prints every completion of a world that fails.
+struct Trace(SimNet);
+
+impl Trace {
+    fn of(net: &SimNet) -> Self {
+        net.record();
+        Self(net.clone())
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lines().iter().for_each(|line| eprintln!("{line}"));
+        }
+    }
 }
 
 /// The product's inbox, and a look around after every turn.
@@ -171,7 +196,7 @@ impl World {
         let pipe_sizes = PipeSizes { size: plan.pipe_size, size_max: plan.pipe_size * 2 };
         let pipes = PipePool::new(pipe_sizes, Budget::new(plan.pipe_bytes));
         let handle = Handle::with_pipes(Box::new(driver), pool, pipes, limits, Duration::from_secs(10));
-        let state = State::new(handle, 0, 0, plan.seed, Calls::new(None));
+        let state = State::new(handle, 0, 0, plan.seed, Calls::new(None), None);
 
         let pool = BufferPool::new(Sizes::default(), Budget::new(1 << 30));
         let driver = net.driver(pool.clone(), plan.outside_faults.clone());
@@ -351,7 +376,20 @@ impl World {
                 self.tell(Command::Drain { done });
             }
             Action::Stop => self.tell(Command::Stop),
+            Action::PanicInChoice => {
+                let cluster = self.state.listener_named("l0").expect("a listener").cluster();
+                // Borrowed for ever: whoever wants to borrow it next panics.
+                std::mem::forget(cluster.balancer.borrow_mut());
+            }
+            Action::PanicInTransfer(number) => self.endpoint(number).bytes_up.set(u64::MAX),
+            Action::MendTransfer(number) => self.endpoint(number).bytes_up.set(0),
         }
+    }
+
+    /// Of the first listener.
+    fn endpoint(&self, number: usize) -> Rc<EndpointState> {
+        let cluster = self.state.listener_named("l0").expect("a listener").cluster();
+        Rc::clone(&cluster.endpoints[number])
     }
 
     /// Of the proxy, and of the backends.
@@ -450,9 +488,7 @@ impl World {
         }
         let counts = || -> Vec<u64> {
             let listener = self.state.listener_named("l0").expect("there after the last reload");
-            let clusters = listener.clusters();
-            let own = clusters.last().expect("a cluster of its own");
-            own.endpoints.iter().map(|e| e.connects.get()).collect()
+            listener.cluster().endpoints.iter().map(|e| e.connects.get()).collect()
         };
         let before = counts();
         for _ in 0..before.len() * 2 {
@@ -534,7 +570,9 @@ impl World {
         let connected = table.iter().filter(|(_, row)| row.endpoint.is_some()).count() as u64;
         let active: u64 = self.endpoints_seen.borrow().iter().map(|e| u64::from(e.active.get())).sum();
         assert_eq!(connected, active, "rows with an endpoint, and connections of endpoints");
-        assert_eq!(self.state.handle.stats().tasks.panicked, 0, "a task of the proxy panicked");
+        let panicked = self.state.handle.stats().tasks.panicked;
+        assert_eq!(panicked, self.endings(Reason::Panicked), "tasks that panicked, and connections that did");
+        assert!(panicked == 0 || self.plan.panics, "a task of the proxy panicked");
         assert_eq!(self.outside.stats().tasks.panicked, 0, "a task of the outside panicked");
     }
 
@@ -610,6 +648,10 @@ impl World {
         let complete = |party: Party| self.ledger.with(party, |record| record.complete);
         match expected {
             Expected::Anything => Ok(()),
+            Expected::Complete if self.plan.panics && !complete(client) => {
+                let told = self.ledger.with(client, |record| record.told);
+                if matches!(told, Some(Told::Reset(_))) { Ok(()) } else { Err("cut short, and not told so".into()) }
+            }
             Expected::Complete => {
                 let peer = self.ledger.with(client, |record| record.peer);
                 if complete(client) && peer.is_none_or(complete) { Ok(()) } else { Err("it was cut short".into()) }
@@ -725,6 +767,9 @@ impl World {
             complete,
             bytes: received.sum(),
             spliced: rungs[1..].iter().map(|r| r.bytes).sum(),
+            panicked: self.endings(Reason::Panicked),
+            changes: *self.state.rung_changes.borrow(),
+            refused: rungs.iter().map(|r| r.refused).sum(),
         }
     }
 }

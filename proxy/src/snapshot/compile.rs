@@ -3,22 +3,21 @@
 //! Whatever a reload leaves alone is the same object afterwards: the shard compares pointers, and the old snapshot's
 //! memory is shared, not copied.
 
-use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Routing, Snapshot};
+use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, PerIp, Routing, Snapshot};
 use crate::{
     client_hello::Routes,
     guard::Guard,
     l4::{self, LadderSettings},
+    per_ip::{Addresses, Limits, Rate, Shape},
     permits::{Limit, WaitList},
     report::RungKind,
 };
-use balance_config::{
-    diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Report, Severity},
-    model::{self, Address, Config, EndpointAddress, SocketOptions},
-};
+use balance_config::model::{self, Address, Config, EndpointAddress, SocketOptions};
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
     net::SocketAddr,
+    num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
 };
@@ -113,24 +112,6 @@ impl<'a> Previous<'a> {
     }
 }
 
-/// Whether everything in `config` can be compiled.
-///
-/// # Errors
-/// Names what cannot be yet.
-pub(crate) fn supported(config: &Config) -> Result<(), Report> {
-    let mut diagnostics = Vec::new();
-    let mut refuse = |what: String| diagnostics.push(Diagnostic::about(Severity::Error, "the configuration", what));
-    for listener in &config.listeners {
-        let wanted = [("per_ip", listener.per_ip.is_some())];
-        for (key, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
-            refuse(format!("the listener `{}` has {key}, which this version does not do", listener.name));
-        }
-    }
-    let omitted = diagnostics.len().saturating_sub(DIAGNOSTICS_MAX);
-    diagnostics.truncate(DIAGNOSTICS_MAX);
-    if diagnostics.is_empty() { Ok(()) } else { Err(Report { diagnostics, omitted }) }
-}
-
 /// The address of an endpoint. A name has none by itself: whoever compiles puts addresses in its place before.
 fn direct(endpoint: &model::Endpoint) -> Option<&Address> {
     match &endpoint.address {
@@ -139,7 +120,7 @@ fn direct(endpoint: &model::Endpoint) -> Option<&Address> {
     }
 }
 
-/// Compiles `config`, which must be [`supported`], as the successor of `previous`.
+/// Compiles `config` as the successor of `previous`.
 ///
 /// # Panics
 /// When a listener or a route names a cluster that is not there, which loading a configuration rules out.
@@ -253,6 +234,7 @@ fn listener(
         half_close_timeout: from.half_close_timeout,
         ladder,
         guard: Arc::new(Guard::new(from)),
+        per_ip: from.per_ip.map(|wanted| per_ip(&wanted, old)),
     };
     reuse(old, new, |old, new| {
         old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
@@ -263,7 +245,28 @@ fn listener(
             && old.half_close_timeout == new.half_close_timeout
             && old.ladder == new.ladder
             && old.guard == new.guard
+            && same_per_ip(old.per_ip.as_ref(), new.per_ip.as_ref())
     })
+}
+
+/// The addresses that are known stay known, unless they are to be filed otherwise.
+fn per_ip(from: &model::PerIp, old: Option<&Arc<Listener>>) -> PerIp {
+    let shape = Shape { entries_max: from.entries_max as usize, v6_prefix: from.v6_prefix };
+    let rate = from.rate.and_then(|rate| {
+        Some(Rate { per_second: NonZeroU32::new(rate.per_second)?, burst: NonZeroU32::new(rate.burst)? })
+    });
+    let limits = Limits { connections_max: from.max_connections.and_then(NonZeroU32::new), rate };
+    let known = old.and_then(|old| old.per_ip.as_ref()).filter(|known| known.addresses.shape() == shape);
+    let addresses = known.map_or_else(|| Addresses::new(shape, limits), |known| Arc::clone(&known.addresses));
+    PerIp { limits, addresses }
+}
+
+fn same_per_ip(old: Option<&PerIp>, new: Option<&PerIp>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => old.limits == new.limits && Arc::ptr_eq(&old.addresses, &new.addresses),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 fn ladder(config: &Config, listener: &model::Listener) -> LadderSettings {

@@ -275,6 +275,7 @@ fn who_waits_too_long_is_told_so(mode: Mode) {
     assert!((Duration::from_millis(290)..PATIENCE).contains(&start.elapsed()), "{:?}", start.elapsed());
     assert_eq!((rig.ended("queue_timeout"), rig.metric("balance_cluster_queue_timeouts_total")), (4, 4.0));
     drop(holder);
+    nothing_is_held(&mut rig, "cluster");
     drop(served(address, 1));
     nothing_is_held(&mut rig, "cluster");
     rig.settled();

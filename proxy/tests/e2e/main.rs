@@ -11,8 +11,10 @@ mod harness;
 
 mod addresses;
 mod admin;
+mod clients;
 mod connection_limits;
 mod drain;
+mod forwarding;
 mod input;
 mod limits;
 mod reload;

@@ -28,6 +28,10 @@ pub struct Faults {
     pub install_exhausted: f64,
     /// A wait for readiness ends although nothing is ready.
     pub spurious_poll: f64,
+    /// A splice to a socket meets a reset behind some of its bytes: it tells of these, and nobody is told of the reset.
+    pub splice_swallows: f64,
+    /// A splice by a worker thread ends with ECANCELED and has moved nothing: the worker is gone.
+    pub splice_canceled: f64,
     /// A connect ends with EMFILE or ENOMEM.
     pub connect_exhausted: f64,
     /// A connect is refused although somebody listens.
@@ -67,6 +71,8 @@ impl Faults {
         accept_exhausted: 0.0,
         install_exhausted: 0.0,
         spurious_poll: 0.0,
+        splice_swallows: 0.0,
+        splice_canceled: 0.0,
         connect_exhausted: 0.0,
         connect_refused: 0.0,
         connect_silent: 0.0,
@@ -88,6 +94,7 @@ impl Faults {
         cancel_race: 0.5,
         install_exhausted: 0.1,
         spurious_poll: 0.1,
+        splice_swallows: 0.5,
         connect_late: 0.1,
         close_late: 0.2,
         cq_overflow: 0.05,
@@ -98,6 +105,7 @@ impl Faults {
     pub const HARSH: Self = Self {
         lost: 0.002,
         accept_exhausted: 0.05,
+        splice_canceled: 0.005,
         connect_exhausted: 0.05,
         connect_refused: 0.05,
         connect_silent: 0.02,

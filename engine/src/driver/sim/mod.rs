@@ -17,6 +17,8 @@ mod faults;
 mod journal;
 mod net;
 mod ops;
+#[cfg(test)]
+mod recording;
 mod script;
 mod socket;
 mod splice;

@@ -6,9 +6,11 @@ use super::{
     socket::{Conn, End, Listener},
 };
 use crate::{
+    batch::Batch,
     buf::{Buffer, BufferPool},
     clock::{Timestamp, VirtualClock},
     driver::{Completion, Desc, Interest, OpKey, Outcome, Target, Turn, Wait},
+    pipe::Pipe,
     rng::Rng,
     slab::{Key, Slab},
 };
@@ -53,8 +55,28 @@ pub(super) enum Job {
     Accept,
     Connect(Target),
     Recv,
-    Send { buffer: Buffer, from: u32, to: u32 },
+    Send {
+        buffer: Buffer,
+        from: u32,
+        to: u32,
+    },
     Poll(Interest),
+    /// `sent` bytes of it have gone; without a copy only whole batches are reported.
+    Batch {
+        batch: Box<Batch>,
+        zero_copy: bool,
+        sent: u32,
+    },
+    SpliceIn {
+        desc: Desc,
+        pipe: Box<Pipe>,
+        max: usize,
+    },
+    SpliceOut {
+        desc: Desc,
+        pipe: Box<Pipe>,
+        max: usize,
+    },
 }
 
 /// What a descriptor stands for.
@@ -78,7 +100,12 @@ pub(super) struct Host {
     /// What its last turn waited for, if that turn brought nothing and nothing was asked of the driver since.
     asleep: Option<Wait>,
     pub(super) wake: Option<RawFd>,
+    /// Its wake descriptor was readable when the turn under way began. A simulated world has one thread: nobody writes
+    /// during a turn.
+    is_woken: bool,
     held_turns: u64,
+    /// Every completion that was there at this moment has been handed out.
+    pub(super) told_until: Timestamp,
     pub(super) overflows: u64,
     /// Its driver was dropped.
     gone: bool,
@@ -94,7 +121,7 @@ impl Host {
             Some(Wait::Forever) => true,
             Some(Wait::Until(moment)) => moment > now,
         };
-        self.gone || self.stopped || waits && self.ready.is_empty() && !self.is_woken()
+        self.gone || self.stopped || waits && self.ready.is_empty() && !self.is_woken
     }
 
     fn alarm(&self) -> Option<Timestamp> {
@@ -104,8 +131,8 @@ impl Host {
         }
     }
 
-    fn is_woken(&self) -> bool {
-        self.wake.is_some_and(is_readable)
+    fn look_at_wake(&mut self) {
+        self.is_woken = self.wake.is_some_and(is_readable);
     }
 }
 
@@ -138,6 +165,14 @@ pub(super) enum What {
     Pump(End),
     /// This end looks whether a send that waits can go on.
     Drain(End),
+    /// A worker thread of the kernel gets to a splice.
+    Splice(OpRef),
+    /// The last acknowledgement of a batch that was sent without a copy.
+    Release {
+        host: usize,
+        key: OpKey,
+        batch: Box<Batch>,
+    },
     Close {
         end: End,
         reset: bool,
@@ -235,7 +270,9 @@ impl Net {
             in_flight: 0,
             asleep: None,
             wake: None,
+            is_woken: false,
             held_turns: 0,
+            told_until: Timestamp::START,
             overflows: 0,
             gone: false,
             stopped: false,
@@ -311,6 +348,8 @@ impl Net {
             What::Reset(end) => self.hear_reset(end),
             What::Pump(end) => self.pump(end),
             What::Drain(end) => self.drain(end),
+            What::Splice(op) => self.splice_by_worker(op),
+            What::Release { host, key, batch } => self.release(host, key, batch),
             What::Close { end, reset } => self.close_stream(end, reset),
         }
     }
@@ -356,6 +395,7 @@ impl Net {
         // What a turn itself takes. So time passes even in a loop that never waits.
         let cost = Duration::from_nanos(200 + self.rng.below(3000));
         self.time.advance(cost);
+        self.hosts.iter_mut().for_each(Host::look_at_wake);
         self.run_due();
         self.hosts[host].asleep = Some(wait);
         self.sleep();
@@ -364,7 +404,7 @@ impl Net {
             self.hosts[host].asleep = None;
         }
         self.hand_out(host, out);
-        Turn { now, woken: self.hosts[host].is_woken() }
+        Turn { now, woken: self.hosts[host].is_woken }
     }
 
     fn hand_out(&mut self, host: usize, out: &mut Vec<Completion>) {
@@ -378,6 +418,7 @@ impl Net {
             of.overflows += 1;
             return;
         }
+        of.told_until = self.time.now();
         for completion in of.ready.drain(..) {
             of.in_flight -= usize::from(!completion.more);
             self.journal.note(self.time.now(), host, &completion);
@@ -425,19 +466,31 @@ impl Net {
         }
     }
 
+    /// An error of a connection is told then.
+    pub(super) fn note_failure(&mut self, place: Place, at: Timestamp) {
+        if let Place::Stream(end) = place
+            && let Some(side) = self.side(end)
+        {
+            side.failed_at = at.max(side.failed_at);
+        }
+    }
+
     pub(super) fn fail(&mut self, op: OpRef, errno: crate::driver::Errno) {
         let Some(Pending { key, job, last_at, place, .. }) = self.retire(op) else {
             return;
         };
         let outcome = match job {
             Job::Send { buffer, .. } => Outcome::SendFailed { buffer, errno },
+            // As in Linux: the bytes that have gone are told, and the error is told to nobody.
+            Job::Batch { batch, zero_copy, sent } if sent > 0 => {
+                let at = self.report_batch(op.host, key, batch, zero_copy, sent, last_at);
+                return self.note_failure(place, at);
+            }
+            Job::Batch { batch, .. } => Outcome::BatchSent { batch: Some(batch), result: Err(errno) },
+            Job::SpliceIn { pipe, .. } | Job::SpliceOut { pipe, .. } => Outcome::Spliced { pipe, result: Err(errno) },
             Job::Accept | Job::Connect(_) | Job::Recv | Job::Poll(_) => Outcome::Failed(errno),
         };
         let at = self.deliver(op.host, Completion { key, outcome, more: false }, last_at);
-        if let Place::Stream(end) = place
-            && let Some(side) = self.side(end)
-        {
-            side.failed_at = at;
-        }
+        self.note_failure(place, at);
     }
 }

@@ -8,11 +8,13 @@ use super::{
     socket::{End, Put, Readable},
 };
 use crate::{
+    batch::Batch,
     buf::{Buffer, Class},
     clock::Timestamp,
     driver::{CloseHow, Completion, Desc, Errno, Op, OpKey, Outcome, Token},
     slab::Key,
 };
+use std::time::Duration;
 
 impl Net {
     pub(super) fn submit(&mut self, host: usize, key: OpKey, op: Op) -> Token {
@@ -34,14 +36,17 @@ impl Net {
                 let end = self.stream(host, desc);
                 self.submit_send(host, key, end, Job::Send { buffer, from, to })
             }
-            Op::SendBatch { batch, .. } => {
-                let result = Err(Errno(libc::EOPNOTSUPP));
-                self.complete(host, key, Outcome::BatchSent { batch: Some(batch), result });
-                Token::NONE
+            Op::SendBatch { desc, batch, zero_copy } => {
+                let end = self.stream(host, desc);
+                self.submit_send(host, key, end, Job::Batch { batch, zero_copy, sent: 0 })
             }
-            Op::SpliceIn { pipe, .. } | Op::SpliceOut { pipe, .. } => {
-                self.complete(host, key, Outcome::Spliced { pipe, result: Err(Errno(libc::EOPNOTSUPP)) });
-                Token::NONE
+            Op::SpliceIn { from, pipe, max } => {
+                let job = Job::SpliceIn { desc: from, pipe, max: max as usize };
+                self.submit_splice(host, key, from, job)
+            }
+            Op::SpliceOut { pipe, to, max } => {
+                let job = Job::SpliceOut { desc: to, pipe, max: max as usize };
+                self.submit_splice(host, key, to, job)
             }
             Op::Poll { desc, interest } => {
                 let end = self.stream(host, desc);
@@ -82,7 +87,7 @@ impl Net {
         }
     }
 
-    fn stream(&mut self, host: usize, desc: Desc) -> End {
+    pub(super) fn stream(&mut self, host: usize, desc: Desc) -> End {
         match self.opened(host, desc) {
             Opened::Stream(end) => end,
             Opened::Listener(_) => panic!("{desc:?} is a listener"),
@@ -122,14 +127,59 @@ impl Net {
             match put {
                 Put::Full => return,
                 Put::Failed(errno) => self.fail(op, errno),
-                Put::Taken(sent) => {
-                    if let Some(Pending { key, job: Job::Send { buffer, .. }, last_at, .. }) = self.retire(op) {
-                        let outcome = Outcome::Sent { buffer, sent: sent as u32 };
-                        self.deliver(op.host, Completion { key, outcome, more: false }, last_at);
-                    }
-                }
+                Put::Taken(sent) => self.taken(op, sent as u32),
             }
         }
+    }
+
+    fn taken(&mut self, op: OpRef, taken: u32) {
+        if let Some(Pending { job: Job::Batch { batch, sent, zero_copy: true }, .. }) = self.pending(op) {
+            // MSG_WAITALL: not told before all of it has gone, or the connection is broken.
+            batch.advance(taken);
+            *sent += taken;
+            if !batch.is_empty() {
+                return;
+            }
+        }
+        let Some(Pending { key, job, last_at, .. }) = self.retire(op) else { return };
+        match job {
+            Job::Send { buffer, .. } => {
+                let outcome = Outcome::Sent { buffer, sent: taken };
+                self.deliver(op.host, Completion { key, outcome, more: false }, last_at);
+            }
+            Job::Batch { batch, zero_copy, sent } => {
+                let sent = if zero_copy { sent } else { taken };
+                self.report_batch(op.host, key, batch, zero_copy, sent, last_at);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells what was sent of a batch, and returns when. Without a copy, the batch itself comes back some time later.
+    pub(super) fn report_batch(
+        &mut self,
+        host: usize,
+        key: OpKey,
+        batch: Box<Batch>,
+        zero_copy: bool,
+        sent: u32,
+        after: Timestamp,
+    ) -> Timestamp {
+        let (kept, batch) = if zero_copy { (Some(batch), None) } else { (None, Some(batch)) };
+        let outcome = Outcome::BatchSent { batch, result: Ok(sent) };
+        let told = self.deliver(host, Completion { key, outcome, more: zero_copy }, after);
+        if let Some(batch) = kept {
+            let at = told + self.rng.duration_up_to(Duration::from_millis(5));
+            self.schedule(at, What::Release { host, key, batch });
+        }
+        told
+    }
+
+    pub(super) fn release(&mut self, host: usize, key: OpKey, batch: Box<Batch>) {
+        let copied = self.rng.chance(1, 2);
+        let outcome = Outcome::Released { batch, copied };
+        let now = self.time.now();
+        self.deliver(host, Completion { key, outcome, more: false }, now);
     }
 
     fn put(&mut self, end: End, op: OpRef) -> Put {
@@ -140,6 +190,12 @@ impl Net {
             (Some(Pending { job: Job::Send { buffer, from, to }, lost: false, .. }), Some(conn)) => {
                 let bytes = &buffer[*from as usize..*to as usize];
                 conn.sides[end.side].put(bytes, now, rng, host.faults.short_send)
+            }
+            (Some(Pending { job: Job::Batch { batch, .. }, lost: false, .. }), Some(conn)) => {
+                let side = &mut conn.sides[end.side];
+                // One byte more than there is room for, so that a full socket is seen to be full.
+                let bytes = batch.first_bytes(side.room() + 1);
+                side.put(&bytes, now, rng, host.faults.short_send)
             }
             _ => Put::Full,
         }

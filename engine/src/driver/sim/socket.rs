@@ -178,12 +178,26 @@ impl Side {
         self.is_readable() && !self.readers.is_empty()
     }
 
+    /// Its end is that of a connection that failed, not of a stream.
+    pub(super) fn has_failed(&self) -> bool {
+        self.dead && !self.fin_in
+    }
+
     pub(super) fn is_readable(&self) -> bool {
         !self.inbox.is_empty() || self.fin_in || self.error.is_some() || self.dead
     }
 
     pub(super) fn is_writable(&self) -> bool {
-        self.room() > 0 || self.fin_out || self.error.is_some() || self.dead
+        self.has_worthwhile_room() || self.fin_out || self.error.is_some() || self.dead
+    }
+
+    /// As in Linux, whoever waits for room is not told of every byte.
+    fn has_worthwhile_room(&self) -> bool {
+        self.room() >= self.outbox_max / 4
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.inbox_max - self.inbox.len() < self.inbox_max / 4
     }
 
     /// What a send would take.
@@ -200,7 +214,7 @@ impl Side {
             return Put::Failed(Errno::BROKEN_PIPE);
         }
         let room = self.room();
-        if room == 0 && !bytes.is_empty() {
+        if room < bytes.len() && !self.has_worthwhile_room() {
             return Put::Full;
         }
         let mut len = room.min(bytes.len());
@@ -306,6 +320,10 @@ impl Net {
     pub(super) fn window_opened(&mut self, end: End) {
         let (now, delay) = (self.time.now(), latency(&mut self.rng));
         let from = end.other();
+        // Nor is a sender told of every byte that was received.
+        if self.side(end).is_some_and(|side| !side.closed && !side.inbox.is_empty() && side.is_nearly_full()) {
+            return;
+        }
         let Some(sender) = self.side(from) else { return };
         if !std::mem::take(&mut sender.stalled) {
             return;

@@ -39,6 +39,8 @@ pub(in crate::l4) struct Gather {
     /// Bytes of the batch that is being sent.
     in_flight: u64,
     zero_copy: ZeroCopy,
+    /// The rung is to be left.
+    reads_no_more: bool,
     /// The end of the source, to be told when all is sent.
     ended: Option<Step>,
 }
@@ -72,6 +74,7 @@ impl Gather {
             unreleased_bytes: 0,
             in_flight: 0,
             zero_copy,
+            reads_no_more: false,
             ended: None,
         }
     }
@@ -91,7 +94,9 @@ impl Gather {
         if self.unreleased_bytes >= UNRELEASED_MAX {
             return Step::Waiting;
         }
-        *read = self.fill(source, context);
+        if !self.reads_no_more {
+            *read = self.fill(source, context);
+        }
         if !self.filling.is_empty() {
             self.send(sink);
             return Step::Moved { sent: 0 };
@@ -118,6 +123,15 @@ impl Gather {
             }
         }
         None
+    }
+
+    /// Finish what has been read, so that the rung can be left.
+    pub(in crate::l4) fn read_no_more(&mut self) {
+        self.reads_no_more = true;
+    }
+
+    pub(in crate::l4) fn is_sending(&self) -> bool {
+        self.sending.is_some()
     }
 
     /// Nothing is on its way: the rung can be left.

@@ -1,5 +1,6 @@
-//! From copy to another rung: the receive is stopped, what has come is sent on in order, and both sockets get real
-//! descriptors. Only then does the new rung read its first byte, so none can be lost, repeated or overtaken.
+//! From one rung to another: the receive is stopped, what has come is copied in order, and both sockets get real
+//! descriptors where the new rung needs them. Only then does it read its first byte, so none can be lost, repeated or
+//! overtaken.
 
 use super::{Copy, Step};
 use crate::report::RungKind;
@@ -8,6 +9,7 @@ use std::task::{Context, Poll};
 
 pub(in crate::l4) struct Leaving {
     copy: Copy,
+    from: RungKind,
     to: RungKind,
     installing: Option<[Installing; 2]>,
 }
@@ -23,9 +25,13 @@ pub(in crate::l4) enum Left {
 }
 
 impl Leaving {
-    pub(in crate::l4) fn new(copy: Copy, to: RungKind, source: &mut Socket) -> Self {
+    pub(in crate::l4) fn new(copy: Copy, from: RungKind, to: RungKind, source: &mut Socket) -> Self {
         source.pause_recv();
-        Self { copy, to, installing: None }
+        Self { copy, from, to, installing: None }
+    }
+
+    pub(in crate::l4) fn from(&self) -> RungKind {
+        self.from
     }
 
     pub(in crate::l4) fn to(&self) -> RungKind {

@@ -56,6 +56,10 @@ impl Splice {
         self.filled == 0
     }
 
+    pub(in crate::l4) fn is_in_doubt(&self) -> bool {
+        self.short
+    }
+
     /// One read and one write at most. `read` is set to what a read brought that found nothing more behind it.
     pub(in crate::l4) fn step(
         &mut self,

@@ -45,6 +45,19 @@ impl UringSplice {
         }
     }
 
+    /// No pipe is in use: the rung can be left without losing a byte.
+    pub(in crate::l4) fn is_empty(&self) -> bool {
+        matches!(self.at, At::Source)
+    }
+
+    pub(in crate::l4) fn is_in_doubt(&self) -> bool {
+        self.short
+    }
+
+    pub(in crate::l4) fn is_emptying(&self) -> bool {
+        matches!(self.at, At::Emptying(..))
+    }
+
     pub(in crate::l4) fn step(&mut self, source: &Socket, sink: &Socket, context: &mut Context<'_>) -> Step {
         match std::mem::replace(&mut self.at, At::Source) {
             At::Source => self.start_filling(source, context),
@@ -93,7 +106,8 @@ impl UringSplice {
     }
 
     fn start_emptying(&mut self, pipe: Box<Pipe>, bytes: u32, sink: &Socket, context: &mut Context<'_>) -> Step {
-        if self.writable.poll(sink, context).is_pending() {
+        // After a short write the next follows at once, to tell whether that was a reset or only a full socket.
+        if !self.short && self.writable.poll(sink, context).is_pending() {
             self.at = At::Filled(pipe, bytes);
             return Step::Waiting;
         }

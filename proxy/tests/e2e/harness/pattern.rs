@@ -78,6 +78,8 @@ pub(crate) enum Pace {
     Slow { piece: usize, rest: Duration },
     /// Random pieces of up to so many bytes.
     Crumbs { most: u64 },
+    /// Random bursts of up to so many bytes, small ones as often as large ones, and a breath after each.
+    Bursts { most: u64 },
 }
 
 const PIECE: usize = 256 << 10;
@@ -88,13 +90,20 @@ impl Pace {
             Self::Brisk => PIECE,
             Self::Slow { piece, .. } => piece,
             Self::Crumbs { most } => 1 + seed.below(most) as usize,
+            Self::Bursts { most } => {
+                let bits = seed.below(u64::from(most.ilog2()) + 1);
+                (1 + seed.below(1 << bits)) as usize
+            }
         }
     }
 
     fn rest(self) {
-        if let Self::Slow { rest, .. } = self {
+        match self {
             // tidy: sleep because a slow peer is what this is about
-            thread::sleep(rest);
+            Self::Slow { rest, .. } => thread::sleep(rest),
+            // tidy: sleep because a burst ends when nothing follows
+            Self::Bursts { .. } => thread::sleep(Duration::from_millis(1)),
+            Self::Brisk | Self::Crumbs { .. } => {}
         }
     }
 }
