@@ -12,6 +12,7 @@ use super::{
     restart::{self, StartedWith},
 };
 use crate::{
+    descriptors::Descriptors,
     dns::{self, Picture},
     listen::{self, BindError, Bound, Opened},
     process::wall_clock,
@@ -76,6 +77,14 @@ pub(crate) struct Installer {
     retired: Vec<Arc<Snapshot>>,
 }
 
+/// What a configuration is installed on.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) started_with: &'a StartedWith,
+    pub(crate) descriptors: &'a Descriptors,
+}
+
 /// A configuration that was taken.
 pub(crate) struct Installed {
     pub(crate) view: View,
@@ -94,9 +103,9 @@ impl Installer {
         &mut self,
         loaded: Arc<Loaded>,
         names: Picture,
-        fleet: &Fleet,
-        started_with: &StartedWith,
+        ground: &Ground<'_>,
     ) -> Result<Installed, Refusal> {
+        let Ground { fleet, started_with, descriptors } = *ground;
         let mut ids = self.ids.clone();
         let filled = dns::fill(&loaded.config, &names.addresses);
         let snapshot = Arc::new(compile(&filled, self.current.as_deref(), &mut ids));
@@ -108,6 +117,7 @@ impl Installer {
         // The last thing that can fail, and hardly ever: the file to rename was made in that directory just now.
         bound.iter_mut().try_for_each(Bound::publish).map_err(Refusal::Bind)?;
         snapshot.enforce_limits();
+        descriptors.divide(snapshot.listeners.iter().map(|l| l.binds.len()).sum::<usize>() * fleet.len());
         let lagging = fleet.apply(&snapshot, sockets).await;
         let fresh = addresses(&bound);
         self.commit(ids, bound, snapshot.clone());

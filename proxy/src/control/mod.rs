@@ -28,7 +28,7 @@ use crate::{
     source::Source,
 };
 use fleet::Fleet;
-use install::{Installed, Installer};
+use install::{Ground, Installed, Installer};
 use restart::StartedWith;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -221,7 +221,6 @@ impl Control {
         if let Some(log) = &self.log {
             log.set_level(view.loaded.config.logging.level);
         }
-        self.descriptors.divide(view.listening.len() * self.fleet.len());
         let done = Reloaded {
             version: view.snapshot.version,
             warnings: view.loaded.warnings.iter().map(ToString::to_string).collect(),
@@ -245,7 +244,11 @@ impl Control {
         self.dns.want(&loaded.config);
         let wait = loaded.config.dns.timeout.min(FIRST_ANSWERS_WAIT);
         self.dns.first_answers(Instant::now() + wait).await;
-        installer.install(loaded.clone(), self.dns.picture(), &self.fleet, &self.started_with).await
+        installer.install(loaded.clone(), self.dns.picture(), &self.ground()).await
+    }
+
+    fn ground(&self) -> Ground<'_> {
+        Ground { fleet: &self.fleet, started_with: &self.started_with, descriptors: &self.descriptors }
     }
 
     /// Brings new addresses of names into force whenever there are some, until the process drains.
@@ -276,8 +279,7 @@ impl Control {
             return Ok(());
         }
         let loaded = in_force.loaded.clone();
-        let Installed { view, lagging, .. } =
-            installer.install(loaded, picture, &self.fleet, &self.started_with).await?;
+        let Installed { view, lagging, .. } = installer.install(loaded, picture, &self.ground()).await?;
         let version = view.snapshot.version;
         let view = View { at: in_force.at, ..view };
         self.shared().view = Some(Arc::new(view));

@@ -34,12 +34,18 @@ impl Ladder {
     }
 
     fn pair(&mut self, rung: &str) -> (TcpStream, TcpStream) {
+        println!("now {rung}");
         let client = dial(self.rig.address(rung)).unwrap();
         (client, accept(&self.backend))
     }
 
+    /// Over all shards.
     fn rung_metric(&mut self, what: &str, rung: &str) -> f64 {
-        self.rig.metric(&format!("balance_rung_{what}_total{{rung=\"{rung}\"}}"))
+        let (name, label) = (format!("balance_rung_{what}_total{{"), format!("rung=\"{rung}\""));
+        let page = self.rig.proxy.get("/metrics").1;
+        let lines: Vec<_> = page.lines().filter(|l| l.starts_with(&name) && l.contains(&label)).collect();
+        assert!(!lines.is_empty(), "no {name} of {rung}");
+        lines.iter().map(|l| l.rsplit(' ').next().and_then(|v| v.parse::<f64>().ok()).unwrap()).sum()
     }
 }
 
