@@ -179,8 +179,8 @@ fn bulk_follows_the_hello(mode: Mode) {
         ("copy", much),
         ("splice", much),
         ("uring-splice", much),
-        ("bundle", much),
-        ("send-zc", much),
+        ("bundle", little),
+        ("send-zc", little),
     ] {
         let site = Site::new();
         let mut rig = Rig::start(mode, &site.config(&format!("forward = \"{forward}\"")));
