@@ -487,8 +487,8 @@ impl World {
             return;
         }
         let counts = || -> Vec<u64> {
-            let listener = self.state.listener_named("l0").expect("there after the last reload");
-            listener.cluster().endpoints.iter().map(|e| e.connects.get()).collect()
+            let cluster = self.state.listener_named("l0").expect("there after the last reload").cluster();
+            cluster.endpoints.iter().map(|e| e.connects.get()).collect()
         };
         let before = counts();
         for _ in 0..before.len() * 2 {
@@ -637,14 +637,10 @@ impl World {
     }
 
     fn check_client(&self, client: Party, expected: Expected) -> Result<(), String> {
-        // Who says nothing is refused at its FIN, or sent on when it has waited for longer than its own time-out.
+        // Where first bytes are looked at, who says nothing is refused at its FIN.
         let said_nothing = self.plan.peek.is_some() && self.ledger.with(client, |record| record.sent == 0);
-        let expected = if said_nothing { Expected::Anything } else { expected };
-        let expected = if self.plan.calm || expected == Expected::Complete && self.is_probe(client) {
-            expected
-        } else {
-            Expected::Anything
-        };
+        let is_sure = self.plan.calm || expected == Expected::Complete && self.is_probe(client);
+        let expected = if is_sure && !said_nothing { expected } else { Expected::Anything };
         let complete = |party: Party| self.ledger.with(party, |record| record.complete);
         match expected {
             Expected::Anything => Ok(()),
