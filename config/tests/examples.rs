@@ -26,7 +26,7 @@ fn examples() -> Vec<(String, String)> {
 
 #[test]
 fn examples_have_nothing_to_complain_about() {
-    assert!(examples().len() >= 9);
+    assert!(examples().len() >= 12);
     for (name, text) in examples() {
         let loaded = file::parse(&name, &text, &NoEnv, &[]).unwrap_or_else(|report| panic!("{report}"));
         assert_eq!(loaded.warnings, [], "{name}");

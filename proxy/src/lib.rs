@@ -14,7 +14,6 @@ mod admin;
 mod balance;
 mod cidr;
 pub mod cli;
-#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
 mod client_hello;
 pub mod command;
 mod control;

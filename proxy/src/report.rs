@@ -18,6 +18,8 @@ pub struct ShardReport {
     pub listeners: Vec<ListenerReport>,
     pub clusters: Vec<ClusterReport>,
     pub endpoints: Vec<EndpointReport>,
+    /// What connections keep of hellos that are not complete.
+    pub peeked_bytes: u64,
     /// By [`RungKind`], in its order.
     pub rungs: [RungReport; RungKind::ALL.len()],
     /// Where connections take real descriptors.
@@ -49,6 +51,34 @@ pub struct ListenerReport {
     pub bytes_up: u64,
     /// Bytes from endpoints to clients.
     pub bytes_down: u64,
+    /// Where its routes have led; none without routes. As long as the routes name it, a row outlives a reload.
+    pub routed: Vec<RoutedReport>,
+}
+
+/// Connections that a listener's routes have led to a cluster.
+#[derive(Clone, Debug)]
+pub struct RoutedReport {
+    pub cluster: Arc<str>,
+    pub by: RoutedBy,
+    pub count: u64,
+}
+
+/// What led a connection to its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoutedBy {
+    Route,
+    /// No route did: the cluster is the listener's own.
+    Default,
+}
+
+impl RoutedBy {
+    /// The word for metrics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Default => "default",
+        }
+    }
 }
 
 /// Counters of one cluster on one shard. They outlive a reload as long as the cluster keeps its name.
@@ -161,6 +191,16 @@ pub enum Reason {
     BadPreface,
     /// The PROXY header did not come in time.
     PrefaceTimeout,
+    /// No route matches, and the listener has no cluster of its own.
+    NoRoute,
+    /// A ClientHello that is wrong, or broken off by a FIN.
+    BadHello,
+    /// A ClientHello of more than `peek_bytes_max`.
+    HelloTooLong,
+    /// The ClientHello did not come in time; or nothing did, and the listener has no cluster of its own.
+    PeekTimeout,
+    /// The ClientHello came in pieces while the shard kept too much of others that did.
+    PeekMemory,
     /// Drain deadline, or a second signal.
     Drained,
     /// The task panicked; a bug of ours.
@@ -170,7 +210,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Finished,
         Self::DownstreamReset,
         Self::UpstreamReset,
@@ -188,6 +228,11 @@ impl Reason {
         Self::Untrusted,
         Self::BadPreface,
         Self::PrefaceTimeout,
+        Self::NoRoute,
+        Self::BadHello,
+        Self::HelloTooLong,
+        Self::PeekTimeout,
+        Self::PeekMemory,
         Self::Drained,
         Self::Panicked,
         Self::Error,
@@ -213,6 +258,11 @@ impl Reason {
             Self::Untrusted => "untrusted",
             Self::BadPreface => "bad_preface",
             Self::PrefaceTimeout => "preface_timeout",
+            Self::NoRoute => "no_route",
+            Self::BadHello => "bad_client_hello",
+            Self::HelloTooLong => "client_hello_too_long",
+            Self::PeekTimeout => "peek_timeout",
+            Self::PeekMemory => "peek_memory",
             Self::Drained => "drained",
             Self::Panicked => "panicked",
             Self::Error => "error",
@@ -229,7 +279,8 @@ pub struct ConnectionReport {
     /// The client's address; `None` for an unnamed unix peer.
     pub peer: Option<std::net::SocketAddr>,
     pub listener: Arc<str>,
-    pub cluster: Arc<str>,
+    /// `None` as long as its route is not known.
+    pub cluster: Option<Arc<str>>,
     pub endpoint: Option<Address>,
     pub state: ConnectionState,
     /// The rungs that its directions are on.
@@ -244,6 +295,8 @@ pub struct ConnectionReport {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
+    /// Its first bytes are waited for, to choose its route.
+    Peeking,
     /// Waits for its cluster or an endpoint to come below `max_connections`.
     Queued,
     Connecting,
@@ -257,6 +310,7 @@ pub enum ConnectionState {
 impl ConnectionState {
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Peeking => "peeking",
             Self::Queued => "queued",
             Self::Connecting => "connecting",
             Self::Open => "open",

@@ -6,15 +6,16 @@
 
 mod compile;
 
-pub(crate) use compile::{BindPlan, Ids, bind_plans, compile, supported};
+pub(crate) use compile::{BindPlan, Ids, bind_plans, compile};
 
 use crate::{
+    client_hello::Routes,
     guard::Guard,
     l4::LadderSettings,
     per_ip::{Addresses, Limits},
     permits::Limit,
 };
-use balance_config::model::{Address, Policy, ProxyProtocolVersion, Queue, SocketOptions};
+use balance_config::model::{Address, Peek, Policy, ProxyProtocolVersion, Queue, SocketOptions};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Debug)]
@@ -38,7 +39,10 @@ pub struct EndpointId(pub u32);
 pub struct Listener {
     pub name: Arc<str>,
     pub binds: Vec<Bind>,
-    pub cluster: Arc<Cluster>,
+    /// Where connections go that no route matches. `None`: they are refused; then there are routes.
+    pub cluster: Option<Arc<Cluster>>,
+    /// `None`: there are no routes, and nothing is looked at.
+    pub(crate) routing: Option<Arc<Routing>>,
     /// The number that the limit is set to once this snapshot is in force.
     pub max_connections: Option<u32>,
     pub limit: Arc<Limit>,
@@ -55,6 +59,15 @@ pub(crate) struct PerIp {
     /// Those that are to hold once this snapshot is in force.
     pub(crate) limits: Limits,
     pub(crate) addresses: Arc<Addresses>,
+}
+
+/// The routes of a listener. Unchanged ones are the same object in the next snapshot.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    pub(crate) routes: Routes,
+    /// By route.
+    pub(crate) clusters: Vec<Arc<Cluster>>,
+    pub(crate) peek: Peek,
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,5 @@
 //! Where the configuration comes from: a file, the command line, or the embedded example. Read again at every reload.
 
-use crate::snapshot::supported;
 use balance_config::{
     diagnostic::Report,
     embedded,
@@ -47,14 +46,11 @@ pub(crate) struct Chosen {
 impl Source for Chosen {
     fn load(&self) -> Result<Loaded, Report> {
         let (env, overrides) = (&ProcessEnv, &self.overrides);
-        let loaded = match &self.origin {
+        match &self.origin {
             Origin::File(path) => file::load(path, env, overrides),
             Origin::Quick { listen, to } => embedded::quick(listen, to, env, overrides),
             Origin::Demo { pages, echo } => embedded::demo(pages, echo, env, overrides),
-        }?;
-        // What is asked for and not there is refused, never ignored; by `check` as well.
-        supported(&loaded.config)?;
-        Ok(loaded)
+        }
     }
 
     fn name(&self) -> String {

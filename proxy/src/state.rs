@@ -3,11 +3,15 @@
 //! Everything here belongs to one thread. Counters of an endpoint outlive a reload as long as it keeps its
 //! [`EndpointId`], those of a listener as long as it keeps its name.
 
+mod routing;
+
+pub(crate) use routing::{Destination, Routing};
+
 use crate::{
     balance::Balancer,
     descriptors::Descriptors,
     guard::{Guard, Welcome},
-    l4::{LadderSettings, Tally},
+    l4::{KEPT_BYTES_MAX, LadderSettings, Tally},
     per_ip::{Addresses, Refusal, Seat},
     permits::{Caller, Calls, Lease, Limit, Permit},
     report::{ClusterReport, EndpointReport, ListenerReport, Reason, RoomReport, RungKind, RungReport, ShardReport},
@@ -17,6 +21,7 @@ use crate::{
 use balance_config::model::{Address, ProxyProtocolVersion, Queue};
 use balance_engine::{
     Handle,
+    buf::Budget,
     clock::Timestamp,
     driver::{StreamOptions, Target},
     executor::TaskId,
@@ -38,6 +43,8 @@ pub(crate) struct State {
     pub(crate) shard: u16,
     pub(crate) core: u16,
     pub(crate) table: RefCell<Slab<Row>>,
+    /// For what is kept of hellos that are not complete.
+    pub(crate) peeked: Arc<Budget>,
     pub(crate) rng: RefCell<Rng>,
     pub(crate) draining: Cell<bool>,
     pub(crate) snapshot: RefCell<Option<Arc<Snapshot>>>,
@@ -101,7 +108,7 @@ pub(crate) struct ListenerState {
     ladder: RefCell<Rc<LadderSettings>>,
     guard: RefCell<Arc<Guard>>,
     per_ip: RefCell<Option<Arc<Addresses>>>,
-    cluster: RefCell<Rc<ClusterState>>,
+    destination: RefCell<Destination>,
 }
 
 /// How long a connection may stand still. Every connection carries one, so it is kept small.
@@ -142,8 +149,8 @@ impl Millis {
 }
 
 impl ListenerState {
-    pub(crate) fn cluster(&self) -> Rc<ClusterState> {
-        Rc::clone(&self.cluster.borrow())
+    pub(crate) fn destination(&self) -> Destination {
+        self.destination.borrow().clone()
     }
 
     pub(crate) fn ladder(&self) -> Rc<LadderSettings> {
@@ -179,8 +186,27 @@ impl ListenerState {
         }
     }
 
-    pub(crate) fn cluster_name(&self) -> Arc<str> {
-        Arc::clone(&self.cluster.borrow().name)
+    /// The one cluster of all its connections.
+    pub(crate) fn cluster_name(&self) -> Option<Arc<str>> {
+        match &*self.destination.borrow() {
+            Destination::Cluster(cluster) => Some(Arc::clone(&cluster.name)),
+            Destination::Routes(_) => None,
+        }
+    }
+
+    /// Its own cluster.
+    #[cfg(test)]
+    pub(crate) fn cluster(&self) -> Rc<ClusterState> {
+        self.clusters().pop().expect("a cluster of its own")
+    }
+
+    /// All clusters that its connections may go to, its own last.
+    #[cfg(test)]
+    pub(crate) fn clusters(&self) -> Vec<Rc<ClusterState>> {
+        match self.destination() {
+            Destination::Cluster(cluster) => vec![cluster],
+            Destination::Routes(routing) => routing.clusters(),
+        }
     }
 }
 
@@ -230,6 +256,7 @@ impl Gate {
 
 /// An endpoint's counters and its standing with this shard.
 pub(crate) struct EndpointState {
+    pub(crate) cluster: Arc<str>,
     pub(crate) address: Address,
     pub(crate) target: Target,
     pub(crate) weight: Cell<u16>,
@@ -244,12 +271,13 @@ pub(crate) struct EndpointState {
 }
 
 impl EndpointState {
-    fn new(endpoint: &snapshot::Endpoint) -> Self {
+    fn new(cluster: &Arc<str>, endpoint: &snapshot::Endpoint) -> Self {
         let target = match &endpoint.address {
             Address::Ip(to) => Target::Ip { to: *to, from: None },
             Address::Unix(path) => Target::Unix(path.clone()),
         };
         Self {
+            cluster: Arc::clone(cluster),
             address: endpoint.address.clone(),
             target,
             weight: Cell::new(endpoint.weight),
@@ -282,6 +310,7 @@ impl State {
             shard,
             core,
             table: RefCell::default(),
+            peeked: Budget::new(KEPT_BYTES_MAX),
             rng: RefCell::new(Rng::new(seed)),
             draining: Cell::new(false),
             snapshot: RefCell::default(),
@@ -375,7 +404,8 @@ impl State {
     ) -> Vec<Rc<EndpointState>> {
         let known = self.endpoints.borrow();
         let member = |endpoint: &Arc<snapshot::Endpoint>| {
-            let state = known.get(&endpoint.id).cloned().unwrap_or_else(|| Rc::new(EndpointState::new(endpoint)));
+            let known = known.get(&endpoint.id).cloned();
+            let state = known.unwrap_or_else(|| Rc::new(EndpointState::new(&cluster.name, endpoint)));
             state.weight.set(endpoint.weight);
             all.insert(endpoint.id, Rc::clone(&state));
             state
@@ -388,21 +418,18 @@ impl State {
         listener: &snapshot::Listener,
         clusters: &HashMap<Arc<str>, Rc<ClusterState>>,
     ) -> Rc<ListenerState> {
-        let cluster = clusters.get(&listener.cluster.name).cloned();
-        let cluster = cluster.unwrap_or_else(|| {
-            let gate = Gate::new(&listener.cluster.limit);
-            Rc::new(ClusterState::new(&listener.cluster, Vec::new(), gate))
-        });
+        let known = self.listeners.borrow().get(&listener.name).cloned();
+        let destination = destination(listener, clusters, known.as_deref());
         let settings = Timeouts::new(listener.idle_timeout, listener.half_close_timeout);
         let ladder = Rc::new(listener.ladder);
         let per_ip = listener.per_ip.as_ref().map(|per_ip| Arc::clone(&per_ip.addresses));
-        if let Some(known) = self.listeners.borrow().get(&listener.name) {
+        if let Some(known) = known {
             known.ladder.replace(ladder);
             known.guard.replace(Arc::clone(&listener.guard));
             known.per_ip.replace(per_ip);
             known.settings.set(settings);
-            known.cluster.replace(cluster);
-            return Rc::clone(known);
+            known.destination.replace(destination);
+            return known;
         }
         Rc::new(ListenerState {
             name: Arc::clone(&listener.name),
@@ -416,7 +443,7 @@ impl State {
             ladder: RefCell::new(ladder),
             guard: RefCell::new(Arc::clone(&listener.guard)),
             per_ip: RefCell::new(per_ip),
-            cluster: RefCell::new(cluster),
+            destination: RefCell::new(destination),
         })
     }
 
@@ -451,10 +478,33 @@ impl State {
             listeners: listeners.map(|l| l.report()).collect(),
             clusters: self.clusters.borrow().values().map(|c| c.gate.report(&c.name)).collect(),
             endpoints: endpoints.collect(),
+            peeked_bytes: self.peeked.leased(),
             rungs: *self.rungs.borrow(),
             room: self.room.as_ref().map(Room::report),
             endings: Reason::ALL.into_iter().zip(self.endings.iter().map(Cell::get)).collect(),
         }
+    }
+}
+
+/// Where the next connections of a listener go. `known` is the listener as it was.
+fn destination(
+    listener: &snapshot::Listener,
+    clusters: &HashMap<Arc<str>, Rc<ClusterState>>,
+    known: Option<&ListenerState>,
+) -> Destination {
+    let state = |cluster: &Arc<snapshot::Cluster>| {
+        let state = clusters.get(&cluster.name).cloned();
+        state.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, Vec::new(), Gate::new(&cluster.limit))))
+    };
+    let cluster = listener.cluster.as_ref().map(state);
+    match (&listener.routing, cluster) {
+        (None, Some(cluster)) => Destination::Cluster(cluster),
+        (Some(routing), cluster) => {
+            let old = known.map(ListenerState::destination);
+            let old = if let Some(Destination::Routes(old)) = &old { Some(&**old) } else { None };
+            Destination::Routes(Rc::new(Routing::new(routing, cluster, state, old)))
+        }
+        (None, None) => unreachable!("loading refuses a listener with neither"),
     }
 }
 
@@ -485,6 +535,10 @@ impl ListenerState {
             limit_pauses: self.limit_pauses.get(),
             bytes_up: self.bytes_up.get(),
             bytes_down: self.bytes_down.get(),
+            routed: match &*self.destination.borrow() {
+                Destination::Cluster(_) => Vec::new(),
+                Destination::Routes(routing) => routing.report(),
+            },
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     state::{EndpointState, ListenerState, State},
 };
 use balance_engine::{clock::Timestamp, driver::Peer, executor::Ending, slab::Key};
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 /// What the shard knows of one connection.
 pub(crate) struct Row {
@@ -39,19 +39,21 @@ pub(crate) struct Permits {
     pub(crate) endpoint: Option<Permit>,
 }
 
-/// Rights that few connections need.
+/// What few connections need.
 #[derive(Default)]
 pub(crate) struct Extra {
     /// Its place among the connections of its address, where those are limited.
     pub(crate) seat: Option<Seat>,
     /// For two descriptors of the process.
     pub(crate) room: Option<Permit>,
+    /// The cluster that a route has led it to, until the row has its endpoint.
+    pub(crate) cluster: Option<Arc<str>>,
 }
 
 impl Extra {
     /// Without any right, without memory.
     pub(crate) fn of(seat: Option<Seat>, room: Option<Permit>) -> Option<Box<Self>> {
-        (seat.is_some() || room.is_some()).then(|| Box::new(Self { seat, room }))
+        (seat.is_some() || room.is_some()).then(|| Box::new(Self { seat, room, cluster: None }))
     }
 }
 
@@ -62,6 +64,24 @@ pub(crate) struct RowGuard {
 }
 
 impl RowGuard {
+    /// A route has led the connection to this cluster.
+    pub(crate) fn choose(&self, cluster: &Arc<str>) {
+        self.with(|row| {
+            row.state = ConnectionState::Connecting;
+            row.extra.get_or_insert_default().cluster = Some(Arc::clone(cluster));
+        });
+    }
+
+    /// The row has an endpoint, and will keep it.
+    pub(crate) fn forget_choice(&self) {
+        self.with(|row| {
+            let of = |extra: Box<Extra>| Extra::of(extra.seat, extra.room);
+            if row.extra.as_ref().is_some_and(|extra| extra.cluster.is_some()) {
+                row.extra = row.extra.take().and_then(of);
+            }
+        });
+    }
+
     /// # Panics
     /// Never: the row lives as long as its guard.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Row) -> T) -> T {
@@ -117,28 +137,36 @@ impl Drop for RowGuard {
 pub(crate) fn select(state: &State, filter: &ConnectionFilter) -> Vec<ConnectionReport> {
     let now = state.handle.now();
     let table = state.table.borrow();
-    let rows = table.iter().map(|(_, row)| row).filter(|row| matches(row, filter, now));
-    rows.take(filter.limit).map(|row| report(state, row, now)).collect()
+    let rows = table.iter().map(|(_, row)| (row, cluster_of(row)));
+    let wanted = rows.filter(|(row, cluster)| matches(row, cluster.as_deref(), filter, now));
+    wanted.take(filter.limit).map(|(row, cluster)| report(state, row, cluster, now)).collect()
 }
 
-fn matches(row: &Row, filter: &ConnectionFilter, now: Timestamp) -> bool {
+/// `None` as long as its route is not known.
+fn cluster_of(row: &Row) -> Option<Arc<str>> {
+    let endpoint = row.endpoint.as_ref().map(|endpoint| Arc::clone(&endpoint.cluster));
+    let chosen = || row.extra.as_ref().and_then(|extra| extra.cluster.clone());
+    endpoint.or_else(chosen).or_else(|| row.listener.cluster_name())
+}
+
+fn matches(row: &Row, cluster: Option<&str>, filter: &ConnectionFilter, now: Timestamp) -> bool {
     let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|w| w == actual);
     let endpoint = || row.endpoint.as_ref().map(|e| e.address.to_string());
     is(&filter.listener, &row.listener.name)
-        && is(&filter.cluster, &row.listener.cluster_name())
+        && is(&filter.cluster, cluster.unwrap_or_default())
         && is(&filter.state, row.state.as_str())
         && filter.endpoint.as_ref().is_none_or(|wanted| endpoint().as_ref() == Some(wanted))
         && filter.peer.is_none_or(|ip| row.peer.socket_addr().is_some_and(|a| a.ip() == ip))
         && filter.idle_min.is_none_or(|min| now - row.progress >= min)
 }
 
-fn report(state: &State, row: &Row, now: Timestamp) -> ConnectionReport {
+fn report(state: &State, row: &Row, cluster: Option<Arc<str>>, now: Timestamp) -> ConnectionReport {
     ConnectionReport {
         id: row.id,
         shard: state.shard,
         peer: row.peer.socket_addr(),
         listener: row.listener.name.clone(),
-        cluster: row.listener.cluster_name(),
+        cluster,
         endpoint: row.endpoint.as_ref().map(|e| e.address.clone()),
         state: row.state,
         rung_up: row.rung_up,

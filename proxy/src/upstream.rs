@@ -17,6 +17,7 @@ use crate::{
     state::{ClusterState, EndpointState, State},
     table::{Row, RowGuard},
 };
+use balance_config::model::ProxyProtocolVersion;
 use balance_engine::{
     clock::Timestamp,
     driver::Errno,
@@ -31,6 +32,13 @@ use std::{
     task::{Context, Poll},
 };
 
+/// A connection to an endpoint.
+pub(crate) struct Opened {
+    pub(crate) socket: Socket,
+    /// The PROXY header that the endpoint gets first.
+    pub(crate) header: Option<ProxyProtocolVersion>,
+}
+
 /// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried, and the row
 /// gets its permits.
 ///
@@ -39,7 +47,7 @@ use std::{
 ///
 /// # Cancel safety
 /// Dropping it gives up the attempt under way, or the place in the queue.
-pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: RowHandle) -> Result<Socket, Reason> {
+pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: RowHandle) -> Result<Opened, Reason> {
     // Without a failure, which is nearly always, this allocates nothing.
     let mut tried = Vec::new();
     let mut reason = Reason::NoEndpoint;
@@ -60,7 +68,7 @@ pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: R
                 if endpoint.set_aside_until.take().is_some() {
                     cluster.gate.lease.limit().waits().call_first(None);
                 }
-                return Ok(socket);
+                return Ok(Opened { socket, header: cluster.proxy_protocol });
             }
             Err(failure) => {
                 reason = failure.reason();

@@ -72,7 +72,11 @@ pub static LISTENERS: Section = Section {
             Default::Is("5s"),
             "With routes: how long a client may take to send its whole ClientHello.",
         )
-        .more("Then the connection is closed."),
+        .more(
+            "Counted from accept, or from the end of a PROXY header; no byte prolongs it. Then the connection is \
+               closed, unless the client has said nothing at all: it may wait for the server to speak first, and goes \
+               to the cluster of the listener if there is one.",
+        ),
         Key::live(
             "peek_bytes_max",
             size(1 << 10, 64 << 10),
@@ -236,7 +240,7 @@ pub static ROUTES: Section = Section {
     more: "With routes, the listener reads the ClientHello of each connection, chooses, and passes all of it on: TLS \
            ends at the endpoint. Routes are tried in the order of the file, and the first that matches counts. A \
            connection that matches none, or that does not speak TLS, goes to the cluster of the listener, and is \
-           refused where there is none.",
+           refused where there is none. A ClientHello that is not well-formed is refused in any case.",
     keys: &[
         Key::live(
             "match",

@@ -245,6 +245,8 @@ impl Scrape {
         let help = "Connections that the shard has now";
         let active = self.each(|r| r.listeners.iter().map(|l| l.active).sum());
         page.gauge("balance_shard_connections_active", help, active)?;
+        let help = "Bytes kept of ClientHellos that are not complete, at most; only listeners with routes read them";
+        page.gauge("balance_shard_peeked_bytes", help, self.each(|r| r.peeked_bytes))?;
         let help = "Bytes that the shard forwarded; up is from clients to endpoints";
         let up = self.each_with("direction", "up", |r| r.listeners.iter().map(|l| l.bytes_up).sum());
         let down = self.each_with("direction", "down", |r| r.listeners.iter().map(|l| l.bytes_down).sum());
@@ -376,6 +378,14 @@ impl Scrape {
         page.gauge("balance_listener_accept_paused", help, each(|l| l.limit.waiting))?;
         let help = "Times an accept loop paused because the listener was at its limit";
         page.counter("balance_listener_limit_pauses", help, each(|l| l.limit_pauses))?;
+        let help = "Connections by the cluster that they were led to, and by what: a route, or that none matched";
+        let routed = self.listeners.iter().flat_map(|l| {
+            l.routed.iter().map(|r| {
+                let of = |label, value: &str| (label, value.to_owned());
+                (vec![of("listener", &l.name), of("cluster", &r.cluster), of("by", &r.by)], r.count)
+            })
+        });
+        page.counter("balance_listener_connections_routed", help, routed)?;
         self.per_ip(page)?;
         let help = "Bytes forwarded for the listener; up is from clients to endpoints";
         let direction = |name: &'static str, rows: Vec<(Labels, u64)>| {

@@ -126,7 +126,7 @@ fn row(from: &ConnectionReport) -> Value {
         "shard": from.shard,
         "peer": from.peer.map(|p| p.to_string()),
         "listener": &*from.listener,
-        "cluster": &*from.cluster,
+        "cluster": from.cluster.as_deref(),
         "endpoint": from.endpoint.as_ref().map(ToString::to_string),
         "state": from.state.as_str(),
         "rung_up": from.rung_up.as_str(),

@@ -8,7 +8,8 @@ pub(super) const ROWS_DEFAULT: usize = 1000;
 const ROWS_MAX: usize = 100_000;
 
 const NAMES: &str = "listener, cluster, endpoint, peer, state, idle_min, limit";
-const STATES: [ConnectionState; 5] = [
+const STATES: [ConnectionState; 6] = [
+    ConnectionState::Peeking,
     ConnectionState::Queued,
     ConnectionState::Connecting,
     ConnectionState::Open,

@@ -7,7 +7,7 @@ use crate::{
     per_ip::{Addresses, OverflowCounts},
     permits::Limit,
     process,
-    report::{Reason, RoomReport, ShardReport},
+    report::{Reason, RoomReport, RoutedReport, ShardReport},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -83,8 +83,19 @@ pub(crate) struct ListenerStatus {
     pub(crate) limit: LimitStatus,
     /// Times that accepting paused because of it.
     pub(crate) limit_pauses: u64,
+    /// Where its routes have led.
+    pub(crate) routed: Vec<RoutedStatus>,
     /// Where connections are limited by address.
     pub(crate) per_ip: Option<PerIpStatus>,
+}
+
+/// Connections that went to a cluster, by a route or because none matched.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct RoutedStatus {
+    pub(crate) cluster: String,
+    /// "route" or "default".
+    pub(crate) by: String,
+    pub(crate) count: u64,
 }
 
 /// The memory of `per_ip`. Who was refused is among the endings, `ip_connections` and `ip_rate`.
@@ -279,8 +290,20 @@ pub(super) fn listeners(control: &Control, reports: &[&ShardReport]) -> Vec<List
         row.limit_pauses += from.limit_pauses;
         row.bytes_up += from.bytes_up;
         row.bytes_down += from.bytes_down;
+        for routed in &from.routed {
+            add_routed(&mut row.routed, routed);
+        }
     }
     rows
+}
+
+fn add_routed(rows: &mut Vec<RoutedStatus>, from: &RoutedReport) {
+    let is_it = |row: &RoutedStatus| row.cluster == *from.cluster && row.by == from.by.as_str();
+    let at = rows.iter().position(is_it).unwrap_or_else(|| {
+        rows.push(RoutedStatus { cluster: from.cluster.to_string(), by: from.by.as_str().to_owned(), count: 0 });
+        rows.len() - 1
+    });
+    rows[at].count += from.count;
 }
 
 pub(super) fn room(control: &Control, reports: &[&ShardReport]) -> Option<RoomStatus> {

@@ -2,14 +2,14 @@
 //! be routed and its bytes, this hello first, be passed through.
 //!
 //! ```text
-//!   bytes ──► Inspector (records ──► one handshake message ──► extensions) ──► Hello ──► Routes::find ──► rule
+//!   bytes ──► Inspector (records ──► one handshake message ──► extensions) ──► Hello ──► Routes::find ──► route
 //! ```
 //!
 //! Invariants:
 //! * The verdict depends on the bytes alone, not on the segments or records in which they came.
-//! * Memory is bounded: no more than [`Inspector::input_bytes_max`] bytes are ever waited for. A hello in one record,
+//! * Memory is bounded: nothing is ever waited for behind the limit that an [`Inspector`] has. A hello in one record,
 //!   which is nearly every one, is read where it lies and nothing is allocated. One in several records is put together
-//!   in a second buffer, which never holds more than has arrived, nor more than the limit of a hello.
+//!   in a second buffer, which never holds more than has arrived, nor more than the limit.
 //! * Time is bounded: the inspector remembers where the next record begins, so a call costs what is new. The content
 //!   is parsed once, when it is all there.
 //! * What is found is well-formed: a receiver behind us that is stricter, or takes the last where others take the
@@ -20,17 +20,12 @@ mod name;
 mod records;
 mod routes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use hello::Hello;
-#[cfg_attr(not(test), expect(unused_imports, reason = "not wired into the accept path yet"))]
-pub(crate) use routes::{InvalidRoute, Routes, Rule};
+pub(crate) use routes::Routes;
 
 use records::{Message, Records};
-
-/// The longest hello by default, its four bytes of header not counted. Post-quantum key shares make 2 KiB usual; with
-/// early tickets and the largest of them 17 KiB have been seen.
-pub(crate) const HELLO_BYTES_MAX_DEFAULT: usize = 18 * 1024;
 
 /// Looks at one connection's first bytes, as more and more of them come.
 #[derive(Debug)]
@@ -39,13 +34,9 @@ pub(crate) struct Inspector {
 }
 
 impl Inspector {
-    pub(crate) fn new(hello_bytes_max: usize) -> Self {
-        Self { records: Records::new(hello_bytes_max) }
-    }
-
-    /// How many bytes a connection may have to keep until there is a verdict.
-    pub(crate) const fn input_bytes_max(hello_bytes_max: usize) -> usize {
-        records::input_bytes_max(hello_bytes_max)
+    /// A hello may have so many bytes, the headers of its records included.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { records: Records::new(bytes_max) }
     }
 
     /// `bytes` are all that the connection has brought: those of the call before, and more.

@@ -1,4 +1,4 @@
-//! What is a host name: in a hello, where it decides about a route, and in a rule.
+//! What is a host name in a hello, and how one is compared.
 
 /// RFC 1035 section 2.3.4: 255 bytes on the wire, which are 253 in text.
 pub(super) const NAME_BYTES_MAX: usize = 253;

@@ -25,12 +25,6 @@ const CLIENT_HELLO: u8 = 1;
 /// Two would do for a long hello. Some clients cut it into a dozen, so that a filter on the way does not find the name.
 const RECORDS_MAX: usize = 64;
 
-/// What [`super::Inspector::input_bytes_max`] promises. A record that would take the message over its limit is refused
-/// at its header, and a message that is not complete with the 64th record at the end of that.
-pub(super) const fn input_bytes_max(hello_bytes_max: usize) -> usize {
-    RECORDS_MAX * RECORD_HEADER_BYTES + MESSAGE_HEADER_BYTES + hello_bytes_max
-}
-
 /// A complete message, header included.
 pub(super) enum Message<'a> {
     /// Where it stands in the input.
@@ -40,7 +34,8 @@ pub(super) enum Message<'a> {
 
 #[derive(Debug)]
 pub(super) struct Records {
-    message_bytes_max: usize,
+    /// Of the input: all records, their headers included.
+    bytes_max: usize,
     /// Where the header of the first record begins that is not in `joined`.
     next: usize,
     count: usize,
@@ -49,8 +44,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(hello_bytes_max: usize) -> Self {
-        Self { message_bytes_max: hello_bytes_max + MESSAGE_HEADER_BYTES, next: 0, count: 0, joined: Vec::new() }
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, next: 0, count: 0, joined: Vec::new() }
     }
 
     pub(super) fn message(&mut self, bytes: &[u8]) -> Result<Message<'_>, Stop> {
@@ -59,9 +54,13 @@ impl Records {
                 return Err(Invalid::TooManyRecords.into());
             }
             let start = self.next + RECORD_HEADER_BYTES;
+            // Every record has content.
+            if start >= self.bytes_max {
+                return Err(Invalid::TooLong.into());
+            }
             let content = start..start + self.record_len(bytes)?;
             let arrived = bytes.get(start..content.end.min(bytes.len())).unwrap_or_default();
-            let total = self.check_fits(content.len(), arrived)?;
+            let total = self.check_fits(&content, arrived)?;
             if arrived.len() < content.len() {
                 return Err(Stop::Short(content.len() - arrived.len()));
             }
@@ -103,11 +102,11 @@ impl Records {
 
     /// Refuse a record for its length, before its content is waited for. What comes back is the length of the message,
     /// where it is known before this record is complete.
-    fn check_fits(&self, len: usize, arrived: &[u8]) -> Result<Option<usize>, Invalid> {
-        let joined = self.joined.len() + len;
-        if joined > self.message_bytes_max {
+    fn check_fits(&self, content: &Range<usize>, arrived: &[u8]) -> Result<Option<usize>, Invalid> {
+        if content.end > self.bytes_max {
             return Err(Invalid::TooLong);
         }
+        let joined = self.joined.len() + content.len();
         let total = self.total(if self.count == 0 { arrived } else { &self.joined })?;
         // A client says nothing behind its hello before the answer, but for early data, which has records of its own.
         if total.is_some_and(|total| joined > total) { Err(Invalid::Malformed) } else { Ok(total) }
@@ -120,6 +119,6 @@ impl Records {
         }
         let Some(&[_, a, b, c]) = start.first_chunk() else { return Ok(None) };
         let total = u32::from_be_bytes([0, a, b, c]) as usize + MESSAGE_HEADER_BYTES;
-        if total > self.message_bytes_max { Err(Invalid::TooLong) } else { Ok(Some(total)) }
+        if total + RECORD_HEADER_BYTES > self.bytes_max { Err(Invalid::TooLong) } else { Ok(Some(total)) }
     }
 }

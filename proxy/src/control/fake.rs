@@ -174,6 +174,7 @@ impl Fake {
                     limit_pauses: 0,
                     bytes_up: 1000,
                     bytes_down: 2000,
+                    routed: Vec::new(),
                 })
                 .collect(),
             clusters: clusters
@@ -196,6 +197,7 @@ impl Fake {
                     set_aside: false,
                 })
                 .collect(),
+            peeked_bytes: 0,
             rungs: Default::default(),
             endings: Reason::ALL.iter().map(|r| (*r, u64::from(*r == Reason::Finished) * 5)).collect(),
         }

@@ -16,7 +16,7 @@ use crate::{
     dns::{self, Picture},
     listen::{self, BindError, Bound, Opened},
     process::wall_clock,
-    snapshot::{BindId, Ids, Snapshot, bind_plans, compile, supported},
+    snapshot::{BindId, Ids, Snapshot, bind_plans, compile},
 };
 use balance_config::{diagnostic::Report, file::Loaded, model::Address};
 use std::{
@@ -106,7 +106,6 @@ impl Installer {
         ground: &Ground<'_>,
     ) -> Result<Installed, Refusal> {
         let Ground { fleet, started_with, descriptors } = *ground;
-        supported(&loaded.config).map_err(Refusal::Config)?;
         let mut ids = self.ids.clone();
         let filled = dns::fill(&loaded.config, &names.addresses);
         let snapshot = Arc::new(compile(&filled, self.current.as_deref(), &mut ids));

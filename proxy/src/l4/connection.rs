@@ -1,14 +1,18 @@
 //! One proxied connection, from accept to end.
 //!
 //! ```text
-//!   Preface ──► Connecting ──► Introducing ──► Greeting ──► Relaying ── both done, error, time-out ──► (row dropped)
-//!      │            └── no endpoint, over a limit, client gone ──► reset
+//!   Preface ──► Peek ──► Connecting ──► Introducing ──► Greeting ──► Relaying ── both done, error, time-out ──► (row
+//!      │         │           └── no endpoint, over a limit, client gone ──► reset                            dropped)
+//!      │         └── no route, a wrong ClientHello, too late ──► reset
 //!      └── no PROXY header, a wrong one, too late ──► reset
 //! ```
+//!
+//! No permit of a cluster is taken, nor is one waited for, before it is known which cluster that is.
 
 use super::{
     greeting::Greeting,
     ladder::LadderSettings,
+    peek::Peek,
     preface::{Preface, Told},
     relay::{Moved, Relay, Verdict},
     silence::Silence,
@@ -16,9 +20,9 @@ use super::{
 use crate::{
     guard::Welcome,
     report::{ConnectionState, Reason},
-    state::{ListenerState, Timeouts},
+    state::{ClusterState, Destination, ListenerState, Timeouts},
     table::{Row, RowGuard},
-    upstream::{self, RowHandle},
+    upstream::{self, Opened, RowHandle},
 };
 use balance_config::model::ProxyProtocolVersion;
 use balance_engine::{
@@ -48,14 +52,22 @@ pub(super) struct Connection {
 /// once; one that is stuck is not waited for, because its own reset throws away what is queued for it anyway.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
-type Opening = Pin<Box<dyn Future<Output = Result<Socket, Reason>>>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Opened, Reason>>>>;
+
+/// Our own address of the client's socket is being found out, for the header that the endpoint wants.
+struct Introduction {
+    installing: Installing,
+    told: Option<Box<Told>>,
+    header: Option<ProxyProtocolVersion>,
+}
 
 enum Phase {
     Preface(Box<Preface>),
-    /// With what a PROXY header told, until the endpoint is told.
+    /// The listener has routes.
+    Peek(Box<Peek>),
+    /// With what a PROXY header told and what was peeked at, until the endpoint is told.
     Connecting(Opening, Option<Box<Told>>),
-    /// Our own address of the client's socket is being found out, for the header that the endpoint wants.
-    Introducing(Box<(Installing, Option<Box<Told>>)>, Socket),
+    Introducing(Box<Introduction>, Socket),
     Greeting(Box<Greeting>, Socket),
     // The relay first: what it waits for goes before the sockets do.
     Relaying {
@@ -68,11 +80,10 @@ enum Phase {
 impl Connection {
     pub(super) fn new(row: RowGuard, downstream: Socket, listener: &Rc<ListenerState>, welcome: Welcome) -> Self {
         let handle = row.state.handle.clone();
-        let (phase, deadline) = match welcome {
-            Welcome::Proxy(timeout) => (None, handle.now() + timeout),
-            Welcome::Client | Welcome::Refused(_) => (Some(connecting(&row, listener, None)), handle.now()),
+        let phase = match welcome {
+            Welcome::Proxy(timeout) => Phase::Preface(Box::new(Preface::new(&downstream, handle.now() + timeout))),
+            Welcome::Client | Welcome::Refused(_) => route(&row, listener, None),
         };
-        let phase = phase.unwrap_or_else(|| Phase::Preface(Box::new(Preface::new(&downstream, deadline))));
         Self {
             phase,
             silence: Silence::new(Timer::new(&handle)),
@@ -90,6 +101,7 @@ impl Connection {
                 Phase::Relaying { .. } => return Poll::Ready(Ok(())),
                 Phase::Over => return Poll::Ready(Err(Reason::Error)),
                 Phase::Preface(_) => ready!(self.poll_preface(context)),
+                Phase::Peek(_) => ready!(self.poll_peek(context)),
                 Phase::Connecting(..) => ready!(self.poll_connecting(context)),
                 Phase::Introducing(..) => ready!(self.poll_introducing(context)),
                 Phase::Greeting(..) => ready!(self.poll_greeting(context)),
@@ -119,7 +131,19 @@ impl Connection {
                 }
             });
         }
-        Poll::Ready(Ok(connecting(&self.row, &listener, Some(Box::new(told)))))
+        Poll::Ready(Ok(route(&self.row, &listener, Some(Box::new(told)))))
+    }
+
+    fn poll_peek(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
+        let (Phase::Peek(peek), Some(downstream)) = (&mut self.phase, &mut self.downstream) else {
+            return Poll::Ready(Err(Reason::Error));
+        };
+        let cluster = ready!(peek.poll(downstream, &self.row.state.peeked, context))?;
+        let Phase::Peek(peek) = std::mem::replace(&mut self.phase, Phase::Over) else {
+            return Poll::Ready(Err(Reason::Error));
+        };
+        self.row.choose(&cluster.name);
+        Poll::Ready(Ok(connecting(&self.row, cluster, Some(peek.into_told()))))
     }
 
     fn poll_connecting(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
@@ -129,55 +153,53 @@ impl Connection {
         if downstream.poll_broken(context).is_ready() {
             return Poll::Ready(Err(Reason::DownstreamGone));
         }
-        let upstream = ready!(opening.as_mut().poll(context))?;
+        let Opened { socket: upstream, header } = ready!(opening.as_mut().poll(context))?;
         // Waiting for a place and for the endpoint was not the client's idleness.
         let now = self.row.state.handle.now();
         self.row.with(|row| (row.state, row.progress) = (ConnectionState::Open, now));
+        self.row.forget_choice();
         let told = told.take();
         let announced = told.as_ref().is_some_and(|told| told.addresses.is_some());
-        let introduce = !announced && self.row.with(|row| row.listener.cluster().proxy_protocol).is_some();
-        if introduce {
-            return Poll::Ready(Ok(Phase::Introducing(Box::new((Installing::new(downstream), told)), upstream)));
+        if header.is_some() && !announced {
+            let introduction = Introduction { installing: Installing::new(downstream), told, header };
+            return Poll::Ready(Ok(Phase::Introducing(Box::new(introduction), upstream)));
         }
-        Poll::Ready(Ok(self.greet(None, told, upstream)))
+        Poll::Ready(Ok(greet(header, None, told, upstream)))
     }
 
     fn poll_introducing(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
         let Phase::Introducing(about, _) = &mut self.phase else { return Poll::Ready(Err(Reason::Error)) };
         // Without a descriptor to ask, the header says UNKNOWN.
-        let _known_or_not = ready!(about.0.poll(context));
+        let _known_or_not = ready!(about.installing.poll(context));
         let Phase::Introducing(about, upstream) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return Poll::Ready(Err(Reason::Error));
         };
         let local = self.downstream.as_ref().and_then(|d| d.local_addr().ok()).and_then(Peer::socket_addr);
         let peer = self.row.with(|row| row.peer).socket_addr();
-        Poll::Ready(Ok(self.greet(peer.zip(local), about.1, upstream)))
-    }
-
-    /// What goes to the endpoint first, if anything does.
-    fn greet(&self, addresses: Option<(SocketAddr, SocketAddr)>, told: Option<Box<Told>>, upstream: Socket) -> Phase {
-        let addresses = told.as_ref().and_then(|told| told.addresses).or(addresses);
-        let rest = told.as_ref().map_or([].as_slice(), |told| &told.rest);
-        let greeting = Greeting::new(self.header_version(), addresses, rest);
-        if greeting.is_empty() {
-            return Phase::Relaying { relay: Relay::default(), upstream };
-        }
-        Phase::Greeting(Box::new(greeting), upstream)
+        Poll::Ready(Ok(greet(about.header, peer.zip(local), about.told, upstream)))
     }
 
     fn poll_greeting(&mut self, context: &mut Context<'_>) -> Poll<Result<Phase, Reason>> {
-        let Phase::Greeting(greeting, upstream) = &mut self.phase else { return Poll::Ready(Err(Reason::Error)) };
-        ready!(greeting.poll(upstream, context))?;
+        let (Phase::Greeting(greeting, upstream), Some(downstream)) = (&mut self.phase, &mut self.downstream) else {
+            return Poll::Ready(Err(Reason::Error));
+        };
+        let Poll::Ready(sent) = greeting.poll(downstream, upstream, context) else {
+            if downstream.poll_broken(context).is_ready() {
+                return Poll::Ready(Err(Reason::DownstreamReset));
+            }
+            let Some(limit) = self.timeouts.idle() else { return Poll::Pending };
+            let mut progress = self.row.with(|row| row.progress);
+            let over = self.silence.poll(&mut progress, limit, [downstream, upstream], context);
+            self.row.with(|row| row.progress = progress);
+            return over.map(|()| Err(Reason::IdleTimeout));
+        };
+        sent?;
         let bytes = greeting.client_bytes();
         self.row.with(|row| count(row, bytes, 0));
         let Phase::Greeting(_, upstream) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return Poll::Ready(Err(Reason::Error));
         };
         Poll::Ready(Ok(Phase::Relaying { relay: Relay::default(), upstream }))
-    }
-
-    fn header_version(&self) -> Option<ProxyProtocolVersion> {
-        self.row.with(|row| row.listener.cluster().proxy_protocol)
     }
 
     fn poll_relaying(&mut self, context: &mut Context<'_>) -> Poll<Reason> {
@@ -206,9 +228,10 @@ impl Connection {
             Verdict::Waiting => {}
         }
         let (limit, reason) = match state {
-            ConnectionState::Queued | ConnectionState::Connecting | ConnectionState::Open => {
-                (self.timeouts.idle(), Reason::IdleTimeout)
-            }
+            ConnectionState::Peeking
+            | ConnectionState::Queued
+            | ConnectionState::Connecting
+            | ConnectionState::Open => (self.timeouts.idle(), Reason::IdleTimeout),
             _ => match (self.timeouts.half_close(), relay.reset(downstream, upstream)) {
                 (limit, Some(reset)) => (Some(limit.map_or(LAST_BYTES, |l| l.min(LAST_BYTES))), reset),
                 (limit, None) => (limit, Reason::HalfCloseTimeout),
@@ -236,7 +259,7 @@ impl Connection {
                 Some(upstream)
             }
             Phase::Greeting(_, upstream) => Some(upstream),
-            Phase::Preface(_) | Phase::Connecting(..) | Phase::Over => None,
+            Phase::Preface(_) | Phase::Peek(_) | Phase::Connecting(..) | Phase::Over => None,
         };
         let downstream = self.downstream.take();
         let sockets = [downstream, upstream].into_iter().flatten();
@@ -258,9 +281,35 @@ impl Drop for Connection {
     }
 }
 
-fn connecting(row: &RowGuard, listener: &ListenerState, told: Option<Box<Told>>) -> Phase {
-    let opening = upstream::open(Rc::clone(&row.state), listener.cluster(), RowHandle::of(row));
+/// The client's own bytes are next.
+fn route(row: &RowGuard, listener: &ListenerState, told: Option<Box<Told>>) -> Phase {
+    match listener.destination() {
+        Destination::Cluster(cluster) => connecting(row, cluster, told),
+        Destination::Routes(routing) => {
+            row.with(|row| row.state = ConnectionState::Peeking);
+            Phase::Peek(Box::new(Peek::new(&row.state.handle, routing, told)))
+        }
+    }
+}
+
+fn connecting(row: &RowGuard, cluster: Rc<ClusterState>, told: Option<Box<Told>>) -> Phase {
+    let opening = upstream::open(Rc::clone(&row.state), cluster, RowHandle::of(row));
     Phase::Connecting(Box::pin(opening), told)
+}
+
+/// What goes to the endpoint first, if anything does.
+fn greet(
+    header: Option<ProxyProtocolVersion>,
+    addresses: Option<(SocketAddr, SocketAddr)>,
+    told: Option<Box<Told>>,
+    upstream: Socket,
+) -> Phase {
+    let told = told.map_or_else(Told::default, |told| *told);
+    let greeting = Greeting::new(header, told.addresses.or(addresses), told.rest);
+    if greeting.is_empty() {
+        return Phase::Relaying { relay: Relay::default(), upstream };
+    }
+    Phase::Greeting(Box::new(greeting), upstream)
 }
 
 fn count(row: &mut Row, up: u64, down: u64) {
@@ -285,5 +334,16 @@ impl Future for Connection {
         };
         this.close(reason);
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What only some connections go through, and all only for a moment, is boxed.
+    #[test]
+    fn no_phase_is_larger_than_relaying() {
+        assert!(size_of::<Phase>() <= size_of::<Relay>() + size_of::<Socket>() + size_of::<usize>());
     }
 }

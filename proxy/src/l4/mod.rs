@@ -5,6 +5,7 @@ mod connection;
 mod direction;
 mod greeting;
 mod ladder;
+mod peek;
 mod preface;
 mod relay;
 mod rung;
@@ -17,6 +18,7 @@ mod tests;
 
 pub(crate) use accept::accept_loop;
 pub use ladder::{Forward, LadderSettings};
+pub(crate) use peek::KEPT_BYTES_MAX;
 #[cfg(test)]
 pub use script::Script;
 #[cfg(test)]

@@ -24,10 +24,11 @@ pub(super) struct Preface {
 }
 
 /// What a header has told.
+#[derive(Default)]
 pub(super) struct Told {
     /// The client and the address it connected to; `None`: those of the socket count.
     pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
-    /// What follows the header: the client's first bytes.
+    /// What follows the header, and more of it that was read to choose a cluster: the client's first bytes.
     pub(super) rest: Vec<u8>,
 }
 

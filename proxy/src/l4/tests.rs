@@ -1,13 +1,16 @@
 //! The data path on real sockets, one shard on the test's own thread: what it costs in allocations, and that no rung of
 //! the ladder loses, repeats or reorders a byte.
 
+mod routes;
+
 use super::{Forward, LadderSettings, accept_loop};
 use crate::{
+    client_hello::Routes,
     guard::Guard,
     l4::Script,
     permits::{Calls, Limit, WaitList},
     report::{Reason, RungKind, RungReport},
-    snapshot::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Snapshot},
+    snapshot::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Routing, Snapshot},
     state::State,
 };
 use balance_config::model::{self, Address, Policy, ProxyProtocolVersion, Queue, SocketOptions, Untrusted};
@@ -46,36 +49,58 @@ struct Wishes {
     ladder: LadderSettings,
     guard: Arc<Guard>,
     proxy_protocol: Option<ProxyProtocolVersion>,
+    routed: Option<Routed>,
+}
+
+/// A listener with routes, which lead to a cluster whose endpoint gets a header: so what the echo says tells the way.
+#[derive(Clone)]
+struct Routed {
+    routes: Vec<model::Route>,
+    peek: model::Peek,
+    /// Connections that match no route go to the cluster without a header.
+    has_default: bool,
 }
 
 fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
     let socket = SocketOptions { nodelay: true, keepalive: Some(Duration::from_secs(60)) };
-    let endpoint = Arc::new(Endpoint {
-        id: EndpointId(1),
-        address: Address::Ip(endpoint),
-        weight: 1,
-        max_connections: None,
-        limit: Limit::new(None, WaitList::new()),
-    });
-    let cluster = Arc::new(Cluster {
-        name: "c".into(),
-        policy: Policy::RoundRobin,
-        endpoints: vec![endpoint],
-        connect_timeout: Duration::from_secs(2),
-        connect_attempts: 3,
-        fail_timeout: Duration::from_secs(5),
-        max_connections: None,
-        limit: Limit::new(None, WaitList::new()),
-        queue: Queue { size: 0, timeout: Duration::from_secs(5) },
-        socket,
-        proxy_protocol: wishes.proxy_protocol,
+    let endpoint = |id| {
+        Arc::new(Endpoint {
+            id: EndpointId(id),
+            address: Address::Ip(endpoint),
+            weight: 1,
+            max_connections: None,
+            limit: Limit::new(None, WaitList::new()),
+        })
+    };
+    let cluster = |name: &str, id, proxy_protocol| {
+        Arc::new(Cluster {
+            name: name.into(),
+            policy: Policy::RoundRobin,
+            endpoints: vec![endpoint(id)],
+            connect_timeout: Duration::from_secs(2),
+            connect_attempts: 3,
+            fail_timeout: Duration::from_secs(5),
+            max_connections: None,
+            limit: Limit::new(None, WaitList::new()),
+            queue: Queue { size: 0, timeout: Duration::from_secs(5) },
+            socket,
+            proxy_protocol,
+        })
+    };
+    let own = cluster("c", 1, wishes.proxy_protocol);
+    let behind = cluster("r", 2, Some(ProxyProtocolVersion::V1));
+    let has_own = wishes.routed.as_ref().is_none_or(|routed| routed.has_default);
+    let routing = wishes.routed.map(|routed| {
+        let clusters = vec![Arc::clone(&behind); routed.routes.len()];
+        Arc::new(Routing { routes: Routes::compile(&routed.routes), clusters, peek: routed.peek })
     });
     let bind = Bind { id: BindId(1), address: Address::Ip(SocketAddr::from(([127, 0, 0, 1], 0))) };
     let listener = Arc::new(Listener {
         per_ip: None,
         name: "l".into(),
         binds: vec![bind],
-        cluster: Arc::clone(&cluster),
+        cluster: has_own.then(|| Arc::clone(&own)),
+        routing,
         max_connections: None,
         limit: Limit::new(None, WaitList::new()),
         idle_timeout: Some(Duration::from_secs(60)),
@@ -83,7 +108,7 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
         ladder: wishes.ladder,
         guard: wishes.guard,
     });
-    Arc::new(Snapshot { version: 1, listeners: vec![listener], clusters: vec![cluster] })
+    Arc::new(Snapshot { version: 1, listeners: vec![listener], clusters: vec![own, behind] })
 }
 
 fn listening() -> (SocketAddr, OwnedFd) {
@@ -395,6 +420,11 @@ async fn say(
 
 /// What the echo backend says to a client that says `pieces`, and the reasons of all endings.
 fn told(wishes: Wishes, pieces: &[&[u8]]) -> (Option<String>, Vec<Reason>) {
+    let (got, reasons) = told_bytes(wishes, pieces);
+    (got.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()), reasons)
+}
+
+fn told_bytes(wishes: Wishes, pieces: &[&[u8]]) -> (Option<Vec<u8>>, Vec<Reason>) {
     let handle = handle();
     let (state, front) = world(&handle, wishes);
     let pieces = pieces.iter().map(|p| p.to_vec()).collect();
@@ -411,7 +441,7 @@ fn told(wishes: Wishes, pieces: &[&[u8]]) -> (Option<String>, Vec<Reason>) {
     let endings = state.report().endings;
     shard::finish(&handle).expect("drained");
     let reasons = endings.into_iter().filter(|(_, count)| *count > 0).map(|(reason, _)| reason).collect();
-    (got.ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()), reasons)
+    (got.ok(), reasons)
 }
 
 #[test]

@@ -9,7 +9,9 @@ use crate::{
     l4::{Forward, LadderSettings, Script as RungScript},
     report::RungKind,
 };
-use balance_config::model::{Address, Cluster, Config, Endpoint, EndpointAddress, Listener, Policy};
+use balance_config::model::{
+    Address, Cluster, Config, Endpoint, EndpointAddress, Listener, Peek, Policy, Route, RouteMatch, SniPattern,
+};
 use balance_engine::{buf::Sizes, clock::Timestamp, driver::sim::Faults, rng::Rng};
 use std::{net::SocketAddr, time::Duration};
 
@@ -36,6 +38,8 @@ pub(super) struct Plan {
     pub(super) policies: Vec<Policy>,
     pub(super) backends: usize,
     pub(super) listeners: usize,
+    /// How long first bytes are waited for on listeners that have routes; `None`: there are no routes.
+    pub(super) peek: Option<Duration>,
     /// Tasks of the proxy are made to panic.
     pub(super) panics: bool,
     pub(super) clients: Vec<(Timestamp, usize, Script)>,
@@ -104,6 +108,7 @@ impl Plan {
         plan.size_up(&mut rng, kind);
         plan.set_time_limits(&mut rng, kind);
         plan.set_weather(&mut rng, kind);
+        plan.peek_at_some(kind);
         plan.invite(&mut rng);
         plan.schedule(&mut rng, kind);
         plan
@@ -132,6 +137,7 @@ impl Plan {
             policies: vec![Policy::RoundRobin],
             backends: 2,
             listeners: 1,
+            peek: None,
             panics: false,
             clients: Vec::new(),
             actions: Vec::new(),
@@ -194,6 +200,16 @@ impl Plan {
         if kind == Kind::Harsh && rng.chance(1, 2) {
             self.outside_faults.reset = 0.2;
             self.outside_faults.reset_discards = 0.5;
+        }
+    }
+
+    /// Draws of its own, so that other worlds stay as they were.
+    fn peek_at_some(&mut self, kind: Kind) {
+        let mut rng = Rng::new(self.seed ^ 0x7175_1ce5);
+        if rng.chance(1, 3) {
+            let short = kind == Kind::Harsh && rng.chance(1, 2);
+            let limit = if short { rng.duration_up_to(Duration::from_secs(2)) } else { Duration::from_secs(3600) };
+            self.peek = Some(limit);
         }
     }
 
@@ -300,8 +316,14 @@ impl Plan {
     }
 
     fn listener(&self, number: usize, fronts: &[SocketAddr]) -> Listener {
+        // Nobody asks for that name, so connections take the way of those that speak no TLS.
+        let when = RouteMatch { sni: vec![SniPattern::Exact("a.example".to_owned())], alpn: Vec::new() };
+        let other = format!("c{}", (number + 1) % self.policies.len());
+        let routes = self.peek.map(|_| Route { when, cluster: other });
         Listener {
             bind: vec![Address::Ip(fronts[number])],
+            routes: routes.into_iter().collect(),
+            peek: Peek { timeout: self.peek.unwrap_or_default(), bytes_max: 16 << 10 },
             idle_timeout: self.idle,
             half_close_timeout: self.half_close,
             ..fixture::listener(&format!("l{number}"), &[], &format!("c{number}"))

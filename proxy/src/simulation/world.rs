@@ -491,8 +491,8 @@ impl World {
             return;
         }
         let counts = || -> Vec<u64> {
-            let listener = self.state.listener_named("l0").expect("there after the last reload");
-            listener.cluster().endpoints.iter().map(|e| e.connects.get()).collect()
+            let cluster = self.state.listener_named("l0").expect("there after the last reload").cluster();
+            cluster.endpoints.iter().map(|e| e.connects.get()).collect()
         };
         let before = counts();
         for _ in 0..before.len() * 2 {

@@ -3,18 +3,16 @@
 //! Whatever a reload leaves alone is the same object afterwards: the shard compares pointers, and the old snapshot's
 //! memory is shared, not copied.
 
-use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, PerIp, Snapshot};
+use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, PerIp, Routing, Snapshot};
 use crate::{
+    client_hello::Routes,
     guard::Guard,
     l4::{self, LadderSettings},
     per_ip::{Addresses, Limits, Rate, Shape},
     permits::{Limit, WaitList},
     report::RungKind,
 };
-use balance_config::{
-    diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Report, Severity},
-    model::{self, Address, Config, EndpointAddress, SocketOptions},
-};
+use balance_config::model::{self, Address, Config, EndpointAddress, SocketOptions};
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
@@ -114,24 +112,6 @@ impl<'a> Previous<'a> {
     }
 }
 
-/// Whether everything in `config` can be compiled.
-///
-/// # Errors
-/// Names what cannot be yet.
-pub(crate) fn supported(config: &Config) -> Result<(), Report> {
-    let mut diagnostics = Vec::new();
-    let mut refuse = |what: String| diagnostics.push(Diagnostic::about(Severity::Error, "the configuration", what));
-    for listener in &config.listeners {
-        let wanted = [("routes", !listener.routes.is_empty())];
-        for (key, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
-            refuse(format!("the listener `{}` has {key}, which this version does not do", listener.name));
-        }
-    }
-    let omitted = diagnostics.len().saturating_sub(DIAGNOSTICS_MAX);
-    diagnostics.truncate(DIAGNOSTICS_MAX);
-    if diagnostics.is_empty() { Ok(()) } else { Err(Report { diagnostics, omitted }) }
-}
-
 /// The address of an endpoint. A name has none by itself: whoever compiles puts addresses in its place before.
 fn direct(endpoint: &model::Endpoint) -> Option<&Address> {
     match &endpoint.address {
@@ -140,10 +120,10 @@ fn direct(endpoint: &model::Endpoint) -> Option<&Address> {
     }
 }
 
-/// Compiles `config`, which must be [`supported`], as the successor of `previous`.
+/// Compiles `config` as the successor of `previous`.
 ///
 /// # Panics
-/// When a listener names a cluster that is not there, which loading a configuration rules out, or none.
+/// When a listener or a route names a cluster that is not there, which loading a configuration rules out.
 pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Ids) -> Snapshot {
     let version = previous.map_or(1, |p| p.version + 1);
     let old = previous.map(Previous::new).unwrap_or_default();
@@ -151,10 +131,11 @@ pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Id
         config.clusters.iter().map(|c| cluster(c, old.clusters.get(&*c.name).copied(), ids)).collect();
     let by_name: HashMap<&str, &Arc<Cluster>> = clusters.iter().map(|c| (&*c.name, c)).collect();
     let compile_listener = |from: &model::Listener| {
-        let cluster =
-            from.cluster.as_deref().and_then(|name| by_name.get(name)).expect("loading resolves every reference");
+        let named = |name: &str| Arc::clone(by_name.get(name).expect("loading resolves every reference"));
         let old = old.listeners.get(&*from.name).copied();
-        listener(from, cluster, ladder(config, from), old, ids)
+        let routing = routing(from, named, old.and_then(|o| o.routing.as_ref()));
+        let to = Ways { cluster: from.cluster.as_deref().map(named), routing };
+        listener(from, to, ladder(config, from), old, ids)
     };
     let listeners: Vec<_> = config.listeners.iter().map(compile_listener).collect();
     ids.binds.keep(listeners.iter().flat_map(|l| &l.binds).map(|b| b.id.0));
@@ -209,9 +190,31 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
     })
 }
 
+fn routing(
+    from: &model::Listener,
+    named: impl Fn(&str) -> Arc<Cluster>,
+    old: Option<&Arc<Routing>>,
+) -> Option<Arc<Routing>> {
+    if from.routes.is_empty() {
+        return None;
+    }
+    let clusters = from.routes.iter().map(|route| named(&route.cluster)).collect();
+    let new = Routing { routes: Routes::compile(&from.routes), clusters, peek: from.peek };
+    let same = |old: &Routing, new: &Routing| {
+        old.routes == new.routes && same_objects(&old.clusters, &new.clusters) && old.peek == new.peek
+    };
+    Some(reuse(old, new, same))
+}
+
+/// Where a listener's connections may go.
+struct Ways {
+    cluster: Option<Arc<Cluster>>,
+    routing: Option<Arc<Routing>>,
+}
+
 fn listener(
     from: &model::Listener,
-    cluster: &Arc<Cluster>,
+    to: Ways,
     ladder: LadderSettings,
     old: Option<&Arc<Listener>>,
     ids: &mut Ids,
@@ -223,7 +226,8 @@ fn listener(
     let new = Listener {
         name: old.map_or_else(|| from.name.as_str().into(), |o| o.name.clone()),
         binds: from.bind.iter().enumerate().map(bind).collect(),
-        cluster: cluster.clone(),
+        cluster: to.cluster,
+        routing: to.routing,
         max_connections: from.max_connections,
         limit: old.map_or_else(|| Limit::new(from.max_connections, WaitList::new()), |o| Arc::clone(&o.limit)),
         idle_timeout: from.idle_timeout,
@@ -234,7 +238,8 @@ fn listener(
     };
     reuse(old, new, |old, new| {
         old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
-            && Arc::ptr_eq(&old.cluster, &new.cluster)
+            && same_or_none(old.cluster.as_ref(), new.cluster.as_ref())
+            && same_or_none(old.routing.as_ref(), new.routing.as_ref())
             && old.max_connections == new.max_connections
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
@@ -292,6 +297,13 @@ fn reuse<T>(old: Option<&Arc<T>>, new: T, same: impl Fn(&T, &T) -> bool) -> Arc<
     match old {
         Some(old) if same(old, &new) => old.clone(),
         _ => Arc::new(new),
+    }
+}
+
+fn same_or_none<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (a, b) => a.is_none() && b.is_none(),
     }
 }
 

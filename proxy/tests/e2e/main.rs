@@ -19,6 +19,7 @@ mod input;
 mod limits;
 mod reload;
 mod resets;
+mod routes;
 mod timeouts;
 mod transfer;
 mod upstream;

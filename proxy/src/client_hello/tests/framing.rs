@@ -45,22 +45,55 @@ fn long_hellos_are_read() {
     }
 }
 
+/// A hello of so many bytes, the headers of its records included.
+fn sized(len: usize) -> Vec<u8> {
+    let records = if len > 5 + (1 << 14) { 2 } else { 1 };
+    let overhead = message(&[extension(51, b"")]).len() + records * 5;
+    let bytes = hello(&[extension(51, &vec![0; len - overhead])]);
+    assert_eq!(bytes.len(), len);
+    bytes
+}
+
 /// The message's own header tells its length: nobody waits for, or keeps, one over the limit.
 #[test]
-fn a_hello_over_the_limit_is_refused_at_its_header() {
-    let sized = |len: usize| {
-        let overhead = message(&[extension(51, b"")]).len() - 4;
-        hello(&[extension(51, &vec![0; len - overhead])])
-    };
-    assert_eq!(inspect(&sized(HELLO_BYTES_MAX_DEFAULT)), found(None, &[]));
-    let long = sized(HELLO_BYTES_MAX_DEFAULT + 1);
+fn a_hello_over_the_limit_is_refused_at_a_header() {
+    assert_eq!(inspect(&sized(BYTES_MAX)), found(None, &[]));
+    for limit in [1 << 10, 1 << 12, 1 << 14] {
+        let (good, long) = (sized(limit), sized(limit + 1).into_iter().take(9).collect::<Vec<_>>());
+        assert_eq!(verdict(&mut Inspector::new(limit), &good), found(None, &[]), "{limit}");
+        assert_eq!(verdict(&mut Inspector::new(limit), &long), Verdict::Invalid(Invalid::TooLong), "{limit}");
+    }
+    let long = sized(BYTES_MAX + 1);
     assert_eq!(inspect(&long), Verdict::Invalid(Invalid::TooLong));
-    assert_eq!(verdict(&mut fresh(), &long[..9]), Verdict::Invalid(Invalid::TooLong));
+    // One header of a record counts in any case, each of the others when it comes.
+    assert_eq!(verdict(&mut fresh(), &sized(BYTES_MAX + 6)[..9]), Verdict::Invalid(Invalid::TooLong));
+    assert_eq!(verdict(&mut fresh(), &long[..5 + (1 << 14) + 5]), Verdict::Invalid(Invalid::TooLong));
     assert_eq!(inspect(b"\x16\x03\x01\x02\0\x01\xff\xff\xff"), Verdict::Invalid(Invalid::TooLong));
     // The second record would pass the limit, before the message has said how long it is.
     let bytes = [&records(&long[5..8], 3)[..], &[22, 3, 1, 0x40, 0x00]].concat();
-    assert_eq!(verdict(&mut Inspector::new(16_382), &bytes), Verdict::Invalid(Invalid::TooLong));
-    assert_eq!(verdict(&mut Inspector::new(16_383), &bytes), Verdict::More(16_384));
+    let limit = 5 + 3 + 5 + (1 << 14);
+    assert_eq!(verdict(&mut Inspector::new(limit - 1), &bytes), Verdict::Invalid(Invalid::TooLong));
+    assert_eq!(verdict(&mut Inspector::new(limit), &bytes), Verdict::More(16_384));
+}
+
+/// With the limit at every byte of a hello in several records: it is taken where it fits, and else the same is said
+/// however it comes.
+#[test]
+fn the_limit_counts_every_byte_of_every_record() {
+    for size in [20, 50, 80] {
+        let bytes = records(&message(&usual()), size);
+        for limit in 0..=bytes.len() {
+            let expected = if limit < bytes.len() { Verdict::Invalid(Invalid::TooLong) } else { usual_found() };
+            assert_eq!(verdict(&mut Inspector::new(limit), &bytes), expected, "limit {limit}");
+            let mut growing = Inspector::new(limit);
+            let mut waited = 0;
+            while let Verdict::More(at_least) = verdict(&mut growing, &bytes[..waited]) {
+                assert!(waited + at_least <= limit, "limit {limit}: {at_least} after {waited}");
+                waited += 1;
+            }
+            assert_eq!(verdict(&mut growing, &bytes[..waited]), expected, "limit {limit}");
+        }
+    }
 }
 
 /// Records of one byte, five bytes of header each, are how to make a peer keep much for little. Neither what the
@@ -87,7 +120,7 @@ fn whatever_comes_no_more_is_waited_for_than_promised() {
         let mut inspector = Inspector::new(max);
         let mut bytes = Vec::new();
         while let Verdict::More(at_least) = verdict(&mut inspector, &bytes) {
-            assert!(bytes.len() + at_least <= Inspector::input_bytes_max(max), "limit {max}");
+            assert!(bytes.len() + at_least <= max, "limit {max}");
             // A record that promises a long message, then as much as can be had.
             let size = 1 + rng.index(200);
             let mut content = vec![0; size];

@@ -42,6 +42,11 @@ fn message(extensions: &[Vec<u8>]) -> Vec<u8> {
     handshake(1, &[start(), vector16(&extensions.concat())].concat())
 }
 
+/// A whole hello for this name with these protocols, in records of at most so many bytes.
+pub(crate) fn hello_in(size: usize, name: &str, protocols: &[&[u8]]) -> Vec<u8> {
+    records(&message(&[sni(name.as_bytes()), alpn(protocols)]), size)
+}
+
 /// `message` in records of at most so many bytes.
 fn records(message: &[u8], size: usize) -> Vec<u8> {
     message.chunks(size).flat_map(|content| [&[22, 3, 1][..], &vector16(content)].concat()).collect()
@@ -77,8 +82,11 @@ fn verdict(inspector: &mut Inspector, bytes: &[u8]) -> Verdict {
     }
 }
 
+/// Enough for two records, one of them full.
+const BYTES_MAX: usize = 18 * 1024;
+
 fn fresh() -> Inspector {
-    Inspector::new(HELLO_BYTES_MAX_DEFAULT)
+    Inspector::new(BYTES_MAX)
 }
 
 /// The verdict on `bytes`, which must be the same when they come one by one, and which no prefix has but for a refusal.

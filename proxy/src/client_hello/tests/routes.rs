@@ -1,79 +1,87 @@
-//! Which rule is chosen, and which are refused.
+//! Which route is chosen.
 
-use super::{
-    super::{hello::Alpn, routes::Fault},
-    *,
-};
+use super::{super::hello::Alpn, *};
+use balance_config::model::{Route, RouteMatch, SniPattern};
 
-const RULES: [Rule<'static>; 8] = [
-    Rule { names: &["*.example.com"], alpn: &[] },
-    Rule { names: &["www.example.com", "WWW.example.org."], alpn: &[] },
-    Rule { names: &["*.eu.example.com"], alpn: &[] },
-    Rule { names: &["www.example.com"], alpn: &["acme-tls/1", "h3"] },
-    Rule { names: &["only.example.com"], alpn: &["h2"] },
-    Rule { names: &["*.net"], alpn: &["h2"] },
-    Rule { names: &[], alpn: &["h2"] },
-    Rule { names: &["*"], alpn: &["postgresql"] },
+/// As it is written, names and protocols.
+type Written<'a> = (&'a [&'a str], &'a [&'a str]);
+
+const ROUTES: [Written<'static>; 9] = [
+    (&["api.example.com"], &["h2"]),
+    (&["api.example.com", "*.api.example.com"], &[]),
+    (&["*.eu.example.com"], &["h2", "h3"]),
+    (&["*.example.com"], &[]),
+    (&["*.net"], &["h2"]),
+    (&[], &["acme-tls/1"]),
+    (&["late.net", "www.example.org"], &[]),
+    (&["*.org"], &[]),
+    (&[], &["h2"]),
 ];
 
+fn compiled(routes: &[Written<'_>]) -> Routes {
+    let pattern = |name: &&str| match name.strip_prefix("*.") {
+        Some(parent) => SniPattern::Under(parent.to_owned()),
+        None => SniPattern::Exact((*name).to_owned()),
+    };
+    let route = |(names, alpn): &Written<'_>| Route {
+        when: RouteMatch {
+            sni: names.iter().map(pattern).collect(),
+            alpn: alpn.iter().map(|protocol| (*protocol).to_owned()).collect(),
+        },
+        cluster: "app".to_owned(),
+    };
+    Routes::compile(&routes.iter().map(route).collect::<Vec<_>>())
+}
+
 #[track_caller]
-fn check(rules: &[Rule<'_>], sni: Option<&str>, protocols: &[&[u8]], expected: Option<usize>) {
+fn check(sni: Option<&str>, protocols: &[&[u8]], expected: Option<usize>) {
     let list: Vec<u8> = protocols.iter().flat_map(|protocol| vector8(protocol)).collect();
     let hello = Hello { sni, alpn: Alpn::of(&list) };
-    assert_eq!(Routes::compile(rules.iter().copied()).unwrap().find(&hello), expected);
+    assert_eq!(compiled(&ROUTES).find(&hello), expected);
+    // As one who walks all of them would find it.
+    let walked = (0..ROUTES.len()).find(|index| compiled(&ROUTES[*index..=*index]).find(&hello).is_some());
+    assert_eq!(walked, expected);
 }
 
 #[test]
-fn the_closest_name_wins() {
-    check(&RULES, Some("www.example.com"), &[], Some(1));
-    check(&RULES, Some("wWw.eXample.Com"), &[], Some(1));
-    check(&RULES, Some("www.example.org"), &[], Some(1));
-    check(&RULES, Some("a.example.com"), &[], Some(0));
-    check(&RULES, Some("a.b.c.example.com"), &[], Some(0));
-    check(&RULES, Some("a.eu.example.com"), &[], Some(2));
-    check(&RULES, Some("eu.example.com"), &[], Some(0));
-    check(&RULES, Some("example.com"), &[], None);
-    check(&RULES, Some("badexample.com"), &[], None);
-    check(&RULES, Some("com"), &[], None);
-    check(&RULES, None, &[], None);
-    check(&[], Some("a.example"), &[b"h2"], None);
+fn the_first_that_matches_counts() {
+    check(Some("api.example.com"), &[b"http/1.1", b"h2"], Some(0));
+    check(Some("api.example.com"), &[b"http/1.1"], Some(1));
+    check(Some("a.api.example.com"), &[b"h2"], Some(1));
+    check(Some("a.eu.example.com"), &[b"h3"], Some(2));
+    check(Some("a.eu.example.com"), &[], Some(3));
+    check(Some("late.net"), &[b"h2"], Some(4));
+    check(Some("late.net"), &[b"acme-tls/1"], Some(5));
+    check(Some("late.net"), &[], Some(6));
+    check(Some("www.example.org"), &[b"h2"], Some(6));
+    check(Some("example.org"), &[b"h2"], Some(7));
+    check(None, &[b"h2", b"acme-tls/1"], Some(5));
+    check(None, &[b"h2"], Some(8));
+    check(None, &[], None);
 }
 
 #[test]
-fn a_rule_matches_by_its_protocols_too() {
-    check(&RULES, Some("www.example.com"), &[b"acme-tls/1"], Some(3));
-    check(&RULES, Some("www.example.com"), &[b"http/1.1", b"h3"], Some(3));
-    check(&RULES, Some("www.example.com"), &[b"h2"], Some(1));
-    check(&RULES, Some("only.example.com"), &[b"h2"], Some(4));
-    check(&RULES, Some("only.example.com"), &[b"http/1.1"], Some(0));
-    check(&RULES, Some("a.net"), &[b"h2"], Some(5));
-    check(&RULES, Some("a.net"), &[b"H2"], None);
-    check(&RULES, Some("a.net"), &[], None);
-    check(&RULES, None, &[b"h2"], Some(6));
-    check(&RULES, Some("example.com"), &[b"h2"], Some(6));
-    check(&RULES, None, &[b"postgresql"], Some(7));
-    check(&RULES, None, &[b"postgresql", b"h2"], Some(6));
+fn a_wildcard_stands_for_one_label_or_more() {
+    check(Some("a.example.com"), &[], Some(3));
+    check(Some("a.b.c.example.com"), &[], Some(3));
+    check(Some("eu.example.com"), &[], Some(3));
+    check(Some("example.com"), &[], None);
+    check(Some("badexample.com"), &[], None);
+    check(Some("a.example.com.evil"), &[], None);
+    check(Some("com"), &[], None);
 }
 
 #[test]
-fn rules_that_cannot_match_are_refused() {
-    #[track_caller]
-    fn check(rules: &[Rule<'_>], rule: usize, text: &str, fault: Fault) {
-        let error = Routes::compile(rules.iter().copied()).unwrap_err();
-        assert_eq!(error, InvalidRoute { rule, text: text.to_owned(), fault });
-        assert!(error.to_string().contains(text));
-    }
-    let named = |names| Rule { names, alpn: &[] };
-    check(&[named(&["a.example", "a b"])], 0, "a b", Fault::Name);
-    check(&[named(&["a.*.example"])], 0, "a.*.example", Fault::Name);
-    check(&[named(&["*.*.example"])], 0, "*.*.example", Fault::Name);
-    check(&[named(&["*example"])], 0, "*example", Fault::Name);
-    check(&[named(&["*."])], 0, "*.", Fault::Name);
-    check(&[named(&["192.0.2.1"])], 0, "192.0.2.1", Fault::Name);
-    check(&[Rule { names: &[], alpn: &["h2", ""] }], 0, "", Fault::Protocol);
-    check(&[named(&["a.example"]), named(&["b.example", "A.example"])], 1, "A.example", Fault::Unreachable);
-    check(&[named(&[]), named(&["*"])], 1, "*", Fault::Unreachable);
-    let with = |alpn| Rule { names: &["a.example"], alpn };
-    check(&[with(&["h2", "h3"]), with(&["h3"])], 1, "a.example", Fault::Unreachable);
-    assert!(Routes::compile([with(&["h2"]), with(&["h3", "h2"]), with(&[])]).is_ok());
+fn names_are_compared_without_case_and_protocols_with_it() {
+    check(Some("aPi.Example.COM"), &[b"h2"], Some(0));
+    check(Some("X.NET"), &[b"h2"], Some(4));
+    check(Some("x.net"), &[b"H2"], None);
+    check(Some("x.net"), &[b"h2c"], None);
+    check(Some("x.net"), &[], None);
+}
+
+#[test]
+fn without_routes_nothing_is_found() {
+    let hello = Hello { sni: Some("a.example"), alpn: Alpn::default() };
+    assert_eq!(compiled(&[]).find(&hello), None);
 }

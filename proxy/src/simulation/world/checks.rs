@@ -9,7 +9,7 @@ impl World {
         let mut endpoints = self.endpoints_seen.borrow_mut();
         for name in self.plan.listener_names() {
             let Some(listener) = self.state.listener_named(&name) else { continue };
-            for endpoint in &listener.cluster().endpoints {
+            for endpoint in listener.clusters().iter().flat_map(|c| &c.endpoints) {
                 if !endpoints.iter().any(|known| Rc::ptr_eq(known, endpoint)) {
                     endpoints.push(Rc::clone(endpoint));
                 }
@@ -113,11 +113,10 @@ impl World {
     }
 
     fn check_client(&self, client: Party, expected: Expected) -> Result<(), String> {
-        let expected = if self.plan.calm || expected == Expected::Complete && self.is_probe(client) {
-            expected
-        } else {
-            Expected::Anything
-        };
+        // Where first bytes are looked at, who says nothing is refused at its FIN.
+        let said_nothing = self.plan.peek.is_some() && self.ledger.with(client, |record| record.sent == 0);
+        let is_sure = self.plan.calm || expected == Expected::Complete && self.is_probe(client);
+        let expected = if is_sure && !said_nothing { expected } else { Expected::Anything };
         let complete = |party: Party| self.ledger.with(party, |record| record.complete);
         match expected {
             Expected::Anything => Ok(()),

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests give up after a while, by a clock of their own")]
 #![allow(dead_code, reason = "a harness has what scenarios may need")]
 
+pub(crate) mod hello;
 pub(crate) mod pattern;
 pub(crate) mod peers;
 
