@@ -9,7 +9,7 @@ use crate::{
     guard::{Guard, Welcome},
     l4::{LadderSettings, Tally},
     per_ip::{Addresses, Refusal, Seat},
-    permits::{Caller, Calls, Lease, Limit, Permit},
+    permits::{Caller, Calls, Grants, Inside, Lease, Limit, Permit, Place},
     report::{ClusterReport, EndpointReport, ListenerReport, Reason, RoomReport, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
@@ -21,7 +21,7 @@ use balance_engine::{
     driver::{StreamOptions, Target},
     executor::TaskId,
     rng::Rng,
-    slab::Slab,
+    slab::{Key, Slab},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -54,7 +54,6 @@ pub(crate) struct State {
     pub(crate) room: Option<Room>,
     #[cfg(test)]
     pub(crate) rung_changes: RefCell<crate::l4::Changes>,
-    next_id: Cell<u64>,
 }
 
 /// This shard's part of what the descriptors of the process are enough for.
@@ -67,7 +66,7 @@ pub(crate) struct Room {
 
 impl Room {
     fn new(descriptors: Arc<Descriptors>) -> Self {
-        Self { lease: Lease::new(descriptors.limit()), pauses: Cell::new(0), descriptors }
+        Self { lease: Rc::new(Lease::new(descriptors.limit())), pauses: Cell::new(0), descriptors }
     }
 
     fn report(&self) -> RoomReport {
@@ -80,12 +79,23 @@ impl Room {
     }
 }
 
-/// Permits of connections that end in this turn. Their sockets are closed at the start of the next one, and only then
+/// Rights of connections that end in this turn. Their sockets are closed at the start of the next one, and only then
 /// may somebody else open a connection: an endpoint must not see one more than its limit.
 #[derive(Default)]
 struct Leaving {
     turn: u64,
-    permits: Vec<Permit>,
+    rights: Vec<Right>,
+}
+
+/// What a connection had and somebody else may have next. Dropping it gives it back.
+#[expect(dead_code, reason = "kept to be dropped")]
+pub(crate) enum Right {
+    Listener(Permit<ListenerState>),
+    Place(Place<EndpointState>),
+    Endpoint(Permit<EndpointState>),
+    Cluster(Permit<Gate>),
+    /// For two descriptors of the process.
+    Room(Permit),
 }
 
 /// A listener's counters and what its next connection gets.
@@ -93,7 +103,7 @@ pub(crate) struct ListenerState {
     pub(crate) name: Arc<str>,
     pub(crate) accepted: Cell<u64>,
     pub(crate) active: Cell<u64>,
-    pub(crate) lease: Rc<Lease>,
+    pub(crate) lease: Lease,
     pub(crate) limit_pauses: Cell<u64>,
     pub(crate) bytes_up: Cell<u64>,
     pub(crate) bytes_down: Cell<u64>,
@@ -201,7 +211,7 @@ pub(crate) struct ClusterState {
 /// How many get into a cluster. Stays the same while the cluster keeps its name, so that it counts those who came
 /// before a reload.
 pub(crate) struct Gate {
-    pub(crate) lease: Rc<Lease>,
+    pub(crate) lease: Lease,
     pub(crate) queued: Cell<u64>,
     pub(crate) refused: Cell<u64>,
     pub(crate) queue_timeouts: Cell<u64>,
@@ -228,13 +238,41 @@ impl Gate {
     }
 }
 
+impl Grants for ListenerState {
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Grants for Gate {
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Grants for EndpointState {
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Inside for EndpointState {
+    type Outer = Gate;
+
+    fn outer(&self) -> &Rc<Gate> {
+        &self.gate
+    }
+}
+
 /// An endpoint's counters and its standing with this shard.
 pub(crate) struct EndpointState {
     pub(crate) address: Address,
     pub(crate) target: Target,
     pub(crate) weight: Cell<u16>,
     pub(crate) active: Cell<u32>,
-    pub(crate) lease: Rc<Lease>,
+    /// Of its cluster. Both are known for as long as that keeps its name.
+    pub(crate) gate: Rc<Gate>,
+    pub(crate) lease: Lease,
     pub(crate) connects: Cell<u64>,
     pub(crate) connect_failures: Cell<u64>,
     pub(crate) bytes_up: Cell<u64>,
@@ -244,7 +282,7 @@ pub(crate) struct EndpointState {
 }
 
 impl EndpointState {
-    fn new(endpoint: &snapshot::Endpoint) -> Self {
+    fn new(endpoint: &snapshot::Endpoint, gate: &Rc<Gate>) -> Self {
         let target = match &endpoint.address {
             Address::Ip(to) => Target::Ip { to: *to, from: None },
             Address::Unix(path) => Target::Unix(path.clone()),
@@ -254,6 +292,7 @@ impl EndpointState {
             target,
             weight: Cell::new(endpoint.weight),
             active: Cell::new(0),
+            gate: Rc::clone(gate),
             lease: Lease::new(&endpoint.limit),
             connects: Cell::new(0),
             connect_failures: Cell::new(0),
@@ -296,15 +335,13 @@ impl State {
             room: descriptors.map(Room::new),
             #[cfg(test)]
             rung_changes: RefCell::default(),
-            next_id: Cell::new(1),
         })
     }
 
-    /// An id for a connection: the shard above, a count below.
-    pub(crate) fn next_id(&self) -> u64 {
-        let count = self.next_id.get();
-        self.next_id.set(count + 1);
-        u64::from(self.shard) << 48 | count
+    /// An id for a connection: the shard above, below which of its connections it is. Unique in the process until a
+    /// shard has had 2^32.
+    pub(crate) fn connection_id(&self, row: Key) -> u64 {
+        u64::from(self.shard) << 48 | u64::from(row.generation())
     }
 
     pub(crate) fn count_ending(&self, reason: Reason) {
@@ -313,19 +350,19 @@ impl State {
         }
     }
 
-    /// Give these permits back once the sockets that are being closed now are closed.
-    pub(crate) fn give_back_after_close(&self, permits: impl IntoIterator<Item = Permit>) {
+    /// Give these back once the sockets that are being closed now are closed.
+    pub(crate) fn give_back_after_close(&self, rights: impl IntoIterator<Item = Right>) {
         self.give_back_closed();
-        self.leaving.borrow_mut().permits.extend(permits);
+        self.leaving.borrow_mut().rights.extend(rights);
     }
 
-    /// After every turn: give back the permits of connections that ended in an earlier one.
+    /// After every turn: give back the rights of connections that ended in an earlier one.
     pub(crate) fn give_back_closed(&self) {
         let mut leaving = self.leaving.borrow_mut();
         let turn = self.handle.turn();
         if leaving.turn != turn {
             leaving.turn = turn;
-            leaving.permits.clear();
+            leaving.rights.clear();
         }
     }
 
@@ -350,7 +387,7 @@ impl State {
             let unchanged = same.contains(&Arc::as_ptr(cluster));
             let known = self.clusters.borrow().get(&cluster.name).cloned();
             let gate = known.as_ref().map_or_else(|| Gate::new(&cluster.limit), |known| Rc::clone(&known.gate));
-            let members = self.members(cluster, &mut endpoints);
+            let members = self.members(cluster, &gate, &mut endpoints);
             let known = known.filter(|_| unchanged);
             let state = known.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, members, gate)));
             clusters.insert(Arc::clone(&cluster.name), state);
@@ -371,11 +408,14 @@ impl State {
     fn members(
         &self,
         cluster: &snapshot::Cluster,
+        gate: &Rc<Gate>,
         all: &mut HashMap<EndpointId, Rc<EndpointState>>,
     ) -> Vec<Rc<EndpointState>> {
         let known = self.endpoints.borrow();
         let member = |endpoint: &Arc<snapshot::Endpoint>| {
-            let state = known.get(&endpoint.id).cloned().unwrap_or_else(|| Rc::new(EndpointState::new(endpoint)));
+            let known = known.get(&endpoint.id).cloned();
+            let state = known.unwrap_or_else(|| Rc::new(EndpointState::new(endpoint, gate)));
+            debug_assert!(Rc::ptr_eq(&state.gate, gate), "an endpoint of another cluster");
             state.weight.set(endpoint.weight);
             all.insert(endpoint.id, Rc::clone(&state));
             state

@@ -106,7 +106,7 @@ impl Connection {
             return Poll::Ready(Err(Reason::Error));
         };
         let told = ready!(preface.poll(downstream, context))?;
-        let listener = self.row.with(|row| Rc::clone(&row.listener));
+        let listener = self.row.with(|row| Rc::clone(row.listener.of()));
         if let Some((client, _)) = told.addresses {
             if let Welcome::Refused(reason) = listener.welcome_client(client.ip()) {
                 return Poll::Ready(Err(reason));
@@ -268,7 +268,7 @@ fn count(row: &mut Row, up: u64, down: u64) {
     row.bytes_down += down;
     row.listener.bytes_up.set(row.listener.bytes_up.get() + up);
     row.listener.bytes_down.set(row.listener.bytes_down.get() + down);
-    if let Some(endpoint) = &row.endpoint {
+    if let Some(endpoint) = row.endpoint() {
         endpoint.bytes_up.set(endpoint.bytes_up.get() + up);
         endpoint.bytes_down.set(endpoint.bytes_down.get() + down);
     }
