@@ -107,48 +107,26 @@ pub(crate) struct ListenerState {
     pub(crate) limit_pauses: Cell<u64>,
     pub(crate) bytes_up: Cell<u64>,
     pub(crate) bytes_down: Cell<u64>,
-    pub(crate) settings: Cell<Timeouts>,
-    ladder: RefCell<Rc<LadderSettings>>,
+    terms: RefCell<Rc<Terms>>,
     guard: RefCell<Arc<Guard>>,
     per_ip: RefCell<Option<Arc<Addresses>>>,
     cluster: RefCell<Rc<ClusterState>>,
 }
 
-/// How long a connection may stand still. Every connection carries one, so it is kept small.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a listener grants its connections. One keeps what it began with, whatever a reload changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) timeouts: Timeouts,
+    pub(crate) ladder: LadderSettings,
+}
+
+/// How long a connection may stand still.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    idle: Millis,
-    half_close: Millis,
-}
-
-impl Timeouts {
-    fn new(idle: Option<Duration>, half_close: Option<Duration>) -> Self {
-        Self { idle: Millis::new(idle), half_close: Millis::new(half_close) }
-    }
-
     /// While both directions are open.
-    pub(crate) fn idle(self) -> Option<Duration> {
-        self.idle.get()
-    }
-
+    pub(crate) idle: Option<Duration>,
     /// Once one direction has ended.
-    pub(crate) fn half_close(self) -> Option<Duration> {
-        self.half_close.get()
-    }
-}
-
-/// A time limit in milliseconds, up to 49 days; zero is none at all.
-#[derive(Clone, Copy, Debug, Default)]
-struct Millis(u32);
-
-impl Millis {
-    fn new(limit: Option<Duration>) -> Self {
-        Self(limit.map_or(0, |d| u32::try_from(d.as_millis()).unwrap_or(u32::MAX).max(1)))
-    }
-
-    fn get(self) -> Option<Duration> {
-        (self.0 > 0).then(|| Duration::from_millis(u64::from(self.0)))
-    }
+    pub(crate) half_close: Option<Duration>,
 }
 
 impl ListenerState {
@@ -156,13 +134,14 @@ impl ListenerState {
         Rc::clone(&self.cluster.borrow())
     }
 
-    pub(crate) fn ladder(&self) -> Rc<LadderSettings> {
-        Rc::clone(&self.ladder.borrow())
+    pub(crate) fn terms(&self) -> Rc<Terms> {
+        Rc::clone(&self.terms.borrow())
     }
 
     #[cfg(test)]
-    pub(crate) fn set_ladder(&self, settings: LadderSettings) {
-        self.ladder.replace(Rc::new(settings));
+    pub(crate) fn set_ladder(&self, ladder: LadderSettings) {
+        let terms = Terms { ladder, ..*self.terms() };
+        self.terms.replace(Rc::new(terms));
     }
 
     /// What to do with a connection, by its peer's address.
@@ -433,14 +412,13 @@ impl State {
             let gate = Gate::new(&listener.cluster.limit);
             Rc::new(ClusterState::new(&listener.cluster, Vec::new(), gate))
         });
-        let settings = Timeouts::new(listener.idle_timeout, listener.half_close_timeout);
-        let ladder = Rc::new(listener.ladder);
+        let timeouts = Timeouts { idle: listener.idle_timeout, half_close: listener.half_close_timeout };
+        let terms = Rc::new(Terms { timeouts, ladder: listener.ladder });
         let per_ip = listener.per_ip.as_ref().map(|per_ip| Arc::clone(&per_ip.addresses));
         if let Some(known) = self.listeners.borrow().get(&listener.name) {
-            known.ladder.replace(ladder);
+            known.terms.replace(terms);
             known.guard.replace(Arc::clone(&listener.guard));
             known.per_ip.replace(per_ip);
-            known.settings.set(settings);
             known.cluster.replace(cluster);
             return Rc::clone(known);
         }
@@ -452,8 +430,7 @@ impl State {
             limit_pauses: Cell::new(0),
             bytes_up: Cell::new(0),
             bytes_down: Cell::new(0),
-            settings: Cell::new(settings),
-            ladder: RefCell::new(ladder),
+            terms: RefCell::new(terms),
             guard: RefCell::new(Arc::clone(&listener.guard)),
             per_ip: RefCell::new(per_ip),
             cluster: RefCell::new(cluster),

@@ -8,7 +8,6 @@
 
 use super::{
     greeting::Greeting,
-    ladder::LadderSettings,
     preface::{Preface, Told},
     relay::{Moved, Relay, Verdict},
     silence::Silence,
@@ -16,7 +15,7 @@ use super::{
 use crate::{
     guard::Welcome,
     report::{ConnectionState, Reason},
-    state::{ListenerState, Timeouts},
+    state::{ListenerState, Terms},
     table::{Row, RowGuard},
     upstream::{self, RowHandle},
 };
@@ -39,8 +38,7 @@ pub(super) struct Connection {
     phase: Phase,
     silence: Silence,
     downstream: Option<Socket>,
-    timeouts: Timeouts,
-    ladder: Rc<LadderSettings>,
+    terms: Rc<Terms>,
     row: RowGuard,
 }
 
@@ -77,8 +75,7 @@ impl Connection {
             phase,
             silence: Silence::new(Timer::new(&handle)),
             downstream: Some(downstream),
-            timeouts: listener.settings.get(),
-            ladder: listener.ladder(),
+            terms: listener.terms(),
             row,
         }
     }
@@ -186,7 +183,7 @@ impl Connection {
         };
         let handle = self.row.state.handle.clone();
         let mut moved = Moved::default();
-        let verdict = relay.poll(downstream, upstream, &handle, &self.ladder, &mut moved, context);
+        let verdict = relay.poll(downstream, upstream, &handle, &self.terms.ladder, &mut moved, context);
         let (state, rungs) = (relay.connection_state(), relay.rungs());
         self.row.state.count_rungs(&[moved.up, moved.down]);
         let (up, down) = (moved.up.bytes(), moved.down.bytes());
@@ -207,9 +204,9 @@ impl Connection {
         }
         let (limit, reason) = match state {
             ConnectionState::Queued | ConnectionState::Connecting | ConnectionState::Open => {
-                (self.timeouts.idle(), Reason::IdleTimeout)
+                (self.terms.timeouts.idle, Reason::IdleTimeout)
             }
-            _ => match (self.timeouts.half_close(), relay.reset(downstream, upstream)) {
+            _ => match (self.terms.timeouts.half_close, relay.reset(downstream, upstream)) {
                 (limit, Some(reset)) => (Some(limit.map_or(LAST_BYTES, |l| l.min(LAST_BYTES))), reset),
                 (limit, None) => (limit, Reason::HalfCloseTimeout),
             },
