@@ -16,6 +16,7 @@ mod core;
 pub mod executor;
 mod ops;
 
+mod backlog;
 pub mod batch;
 mod bitset;
 pub mod buf;

@@ -10,18 +10,17 @@
 //!   receives:  Armed ⇄ Starved,  Armed → Stopping → Paused → Armed,  … → Ended
 //! ```
 //!
-//! The memory of an operation is the driver's (see [`crate::driver`]); a slot has the waiter and the result. A slot is
-//! freed at its operation's last completion and not before, so a key can never name somebody else's operation.
+//! The memory of an operation is the driver's (see [`crate::driver`]); a slot has the waiter and the result, but for
+//! what a receive has brought, which is in the [`Backlog`]. A slot is freed at its operation's last completion and not
+//! before, so a key can never name somebody else's operation.
 
 use crate::{
+    backlog::{Backlog, List},
     buf::Buffer,
     driver::{Desc, Errno, Outcome, Token},
     slab::{Key, Slab},
 };
-use std::{
-    collections::VecDeque,
-    task::{Context, Poll, Waker},
-};
+use std::task::{Context, Poll, Waker};
 
 /// Something received.
 #[derive(Debug)]
@@ -70,28 +69,24 @@ pub(crate) enum Arm {
 }
 
 struct Stream {
-    reading: Reading,
+    desc: Desc,
+    bulk: bool,
     arm: Arm,
     /// The reader is behind, so the receive was stopped; it is armed again when the reader has caught up.
     full: bool,
-    /// The oldest chunk inline: mostly there is at most one.
-    first: Option<Chunk>,
-    #[expect(clippy::box_collection, reason = "mostly absent, and every connection has two")]
-    rest: Option<Box<VecDeque<Chunk>>>,
-    end: Option<End>,
     abandoned: bool,
+    unread: List,
+    end: Option<End>,
 }
 
 enum State {
     InFlight,
     Finished(Outcome),
+    /// Nobody waits for it.
     Orphan,
-    /// An operation of several completions, kept until they are asked for.
-    Series {
-        outcomes: VecDeque<Outcome>,
-        ended: bool,
-        abandoned: bool,
-    },
+    /// An operation of several completions, kept until they are asked for, each with whether more will follow. There
+    /// are two at most, so a vector will do.
+    Series(Vec<(Outcome, bool)>),
     Stream(Stream),
 }
 
@@ -100,6 +95,9 @@ struct Slot {
     waker: Option<Waker>,
     state: State,
 }
+
+/// Every idle connection has two of these, for its receives: 64 bytes with their generation.
+const _: () = assert!(size_of::<Slot>() <= 56);
 
 /// What the caller must do after a completion was filed.
 #[derive(Debug)]
@@ -125,6 +123,7 @@ const QUEUED_CHUNKS_SCARCE: usize = 2;
 #[derive(Default)]
 pub(crate) struct Ops {
     slots: Slab<Slot>,
+    backlog: Backlog,
     /// Buffers are scarce; looked at once a turn.
     scarce: bool,
 }
@@ -140,14 +139,19 @@ impl Ops {
     }
 
     pub(crate) fn series(&mut self) -> Key {
-        let state = State::Series { outcomes: VecDeque::new(), ended: false, abandoned: false };
-        self.slots.insert(Slot { token: Token::NONE, waker: None, state })
+        self.slots.insert(Slot { token: Token::NONE, waker: None, state: State::Series(Vec::new()) })
     }
 
     pub(crate) fn stream(&mut self, desc: Desc) -> Key {
-        let reading = Reading { desc, bulk: false };
-        let stream =
-            Stream { reading, arm: Arm::Armed, full: false, first: None, rest: None, end: None, abandoned: false };
+        let stream = Stream {
+            desc,
+            bulk: false,
+            arm: Arm::Armed,
+            full: false,
+            abandoned: false,
+            unread: List::default(),
+            end: None,
+        };
         self.slots.insert(Slot { token: Token::NONE, waker: None, state: State::Stream(stream) })
     }
 
@@ -166,11 +170,12 @@ impl Ops {
     }
 
     pub(crate) fn is_sparse(&self) -> bool {
-        self.slots.is_sparse()
+        self.slots.is_sparse() || self.backlog.is_sparse()
     }
 
     pub(crate) fn shrink(&mut self) {
         self.slots.shrink();
+        self.backlog.shrink();
     }
 
     /// What cancels this operation; `None` once it has ended.
@@ -196,19 +201,19 @@ impl Ops {
 
     /// The next outcome of a series; the slot is gone with the last one, and `true` says so.
     pub(crate) fn poll_series(&mut self, key: Key, context: &Context<'_>) -> Poll<(Outcome, bool)> {
-        let Some(Slot { waker, state: State::Series { outcomes, ended, .. }, .. }) = self.slots.get_mut(key) else {
+        let Some(Slot { waker, state: State::Series(outcomes), .. }) = self.slots.get_mut(key) else {
             debug_assert!(false, "polled a series that is over");
             return Poll::Ready((Outcome::Failed(Errno::CANCELED), true));
         };
-        let Some(outcome) = outcomes.pop_front() else {
+        if outcomes.is_empty() {
             register(waker, context);
             return Poll::Pending;
-        };
-        let over = *ended && outcomes.is_empty();
-        if over {
+        }
+        let (outcome, more) = outcomes.remove(0);
+        if !more {
             self.slots.remove(key);
         }
-        Poll::Ready((outcome, over))
+        Poll::Ready((outcome, !more))
     }
 
     /// The next thing received, and the receive to submit again where the reader has just caught up.
@@ -217,8 +222,8 @@ impl Ops {
             debug_assert!(false, "polled a receive that is none");
             return (Poll::Ready(Received::Failed(Errno::CANCELED)), Followup::Nothing);
         };
-        if let Some(chunk) = stream.pop() {
-            let followup = if stream.full && stream.first.is_none() { self.resume(key) } else { Followup::Nothing };
+        if let Some(chunk) = self.backlog.pop(&mut stream.unread) {
+            let followup = if stream.full && stream.unread.is_empty() { self.resume(key) } else { Followup::Nothing };
             return (Poll::Ready(Received::Data(chunk)), followup);
         }
         let poll = match stream.end {
@@ -280,7 +285,7 @@ impl Ops {
         match stream.arm {
             Arm::Paused => {
                 stream.arm = Arm::Armed;
-                Followup::Rearm(key, stream.reading)
+                Followup::Rearm(key, stream.reading())
             }
             Arm::Stopping { .. } => {
                 stream.arm = Arm::Stopping { resume: true };
@@ -293,14 +298,14 @@ impl Ops {
     /// How the receive is armed from the next time on.
     pub(crate) fn set_bulk(&mut self, key: Key, bulk: bool) {
         if let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get_mut(key) {
-            stream.reading.bulk = bulk;
+            stream.bulk = bulk;
         }
     }
 
     /// Paused, nothing in flight, and everything that had come was read: the socket can be read in another way.
     pub(crate) fn is_quiet(&self, key: Key) -> bool {
         let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get(key) else { return false };
-        stream.arm == Arm::Paused && !stream.full && stream.first.is_none() && stream.end.is_none()
+        stream.arm == Arm::Paused && !stream.full && stream.unread.is_empty() && stream.end.is_none()
     }
 
     /// A starved receive gets its chance: whether it is still one, and on what.
@@ -310,7 +315,7 @@ impl Ops {
             return None;
         }
         stream.arm = Arm::Armed;
-        Some(stream.reading)
+        Some(stream.reading())
     }
 
     /// Nobody waits any more. Returns what to cancel, and a descriptor that has nobody now.
@@ -323,13 +328,12 @@ impl Ops {
                 (Some(slot.token), None)
             }
             State::Orphan => (None, None),
-            State::Series { outcomes, ended, abandoned } => {
-                outcomes.clear();
-                *abandoned = true;
-                if *ended {
+            State::Series(outcomes) => {
+                if outcomes.iter().any(|(_, more)| !more) {
                     self.slots.remove(key);
                     return (None, None);
                 }
+                slot.state = State::Orphan;
                 (Some(slot.token), None)
             }
             State::Finished(_) => {
@@ -338,7 +342,7 @@ impl Ops {
             }
             State::Stream(stream) => {
                 stream.abandoned = true;
-                stream.drop_chunks();
+                self.backlog.clear(&mut stream.unread);
                 match stream.arm {
                     Arm::Armed => (Some(slot.token), None),
                     Arm::Stopping { .. } => (None, None),
@@ -359,7 +363,7 @@ impl Ops {
         };
         match &mut slot.state {
             State::Stream(stream) => {
-                let mut followup = stream.file(key, outcome, more);
+                let mut followup = stream.file(key, outcome, more, &mut self.backlog);
                 let limit = if self.scarce { QUEUED_CHUNKS_SCARCE } else { QUEUED_CHUNKS_MAX };
                 if stream.is_overfull(limit) {
                     stream.full = true;
@@ -370,7 +374,7 @@ impl Ops {
                     };
                 }
                 if stream.abandoned {
-                    stream.drop_chunks();
+                    self.backlog.clear(&mut stream.unread);
                     if !more {
                         self.slots.remove(key);
                     }
@@ -381,22 +385,17 @@ impl Ops {
                 }
                 followup
             }
-            State::Series { outcomes, ended, abandoned } => {
-                *ended = !more;
-                if *abandoned {
-                    if !more {
-                        self.slots.remove(key);
-                    }
-                    return Followup::Nothing;
-                }
-                outcomes.push_back(outcome);
+            State::Series(outcomes) => {
+                outcomes.push((outcome, more));
                 if let Some(waker) = slot.waker.take() {
                     waker.wake();
                 }
                 Followup::Nothing
             }
             State::Orphan => {
-                self.slots.remove(key);
+                if !more {
+                    self.slots.remove(key);
+                }
                 stray(&outcome).map_or(Followup::Nothing, Followup::CloseStray)
             }
             State::InFlight | State::Finished(_) => {
@@ -412,43 +411,23 @@ impl Ops {
 }
 
 impl Stream {
-    fn pop(&mut self) -> Option<Chunk> {
-        let chunk = self.first.take()?;
-        if let Some(rest) = &mut self.rest {
-            self.first = rest.pop_front();
-            if rest.is_empty() {
-                self.rest = None;
-            }
-        }
-        Some(chunk)
-    }
-
-    fn push(&mut self, chunk: Chunk) {
-        if self.first.is_none() {
-            self.first = Some(chunk);
-        } else {
-            self.rest.get_or_insert_default().push_back(chunk);
-        }
+    fn reading(&self) -> Reading {
+        Reading { desc: self.desc, bulk: self.bulk }
     }
 
     /// Still receiving although the reader is far behind.
     fn is_overfull(&self, limit: usize) -> bool {
-        self.arm == Arm::Armed && self.rest.as_ref().is_some_and(|rest| rest.len() + 1 >= limit)
-    }
-
-    fn drop_chunks(&mut self) {
-        self.first = None;
-        self.rest = None;
+        self.arm == Arm::Armed && self.unread.len() >= limit
     }
 
     fn has_news(&self) -> bool {
-        self.first.is_some() || self.end.is_some()
+        !self.unread.is_empty() || self.end.is_some()
     }
 
-    fn file(&mut self, key: Key, outcome: Outcome, more: bool) -> Followup {
+    fn file(&mut self, key: Key, outcome: Outcome, more: bool, backlog: &mut Backlog) -> Followup {
         match outcome {
             Outcome::Received { buffer, len } => {
-                self.push(Chunk { buffer, len });
+                backlog.push(&mut self.unread, Chunk { buffer, len });
                 if more { Followup::Nothing } else { self.over(key, false) }
             }
             Outcome::Eof => self.finish(End::Eof),
@@ -486,7 +465,7 @@ impl Stream {
             }
             (true, false) => {
                 self.arm = Arm::Armed;
-                Followup::Rearm(key, self.reading)
+                Followup::Rearm(key, self.reading())
             }
         }
     }

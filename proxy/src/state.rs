@@ -13,7 +13,7 @@ use crate::{
     guard::{Guard, Welcome},
     l4::{KEPT_BYTES_MAX, LadderSettings, Tally},
     per_ip::{Addresses, Refusal, Seat},
-    permits::{Caller, Calls, Lease, Limit, Permit},
+    permits::{Caller, Calls, Grants, Inside, Lease, Limit, Permit, Place},
     report::{ClusterReport, EndpointReport, ListenerReport, Reason, RoomReport, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
@@ -26,7 +26,7 @@ use balance_engine::{
     driver::{StreamOptions, Target},
     executor::TaskId,
     rng::Rng,
-    slab::Slab,
+    slab::{Key, Slab},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -61,7 +61,6 @@ pub(crate) struct State {
     pub(crate) room: Option<Room>,
     #[cfg(test)]
     pub(crate) rung_changes: RefCell<crate::l4::Changes>,
-    next_id: Cell<u64>,
 }
 
 /// This shard's part of what the descriptors of the process are enough for.
@@ -74,7 +73,7 @@ pub(crate) struct Room {
 
 impl Room {
     fn new(descriptors: Arc<Descriptors>) -> Self {
-        Self { lease: Lease::new(descriptors.limit()), pauses: Cell::new(0), descriptors }
+        Self { lease: Rc::new(Lease::new(descriptors.limit())), pauses: Cell::new(0), descriptors }
     }
 
     fn report(&self) -> RoomReport {
@@ -87,12 +86,23 @@ impl Room {
     }
 }
 
-/// Permits of connections that end in this turn. Their sockets are closed at the start of the next one, and only then
+/// Rights of connections that end in this turn. Their sockets are closed at the start of the next one, and only then
 /// may somebody else open a connection: an endpoint must not see one more than its limit.
 #[derive(Default)]
 struct Leaving {
     turn: u64,
-    permits: Vec<Permit>,
+    rights: Vec<Right>,
+}
+
+/// What a connection had and somebody else may have next. Dropping it gives it back.
+#[expect(dead_code, reason = "kept to be dropped")]
+pub(crate) enum Right {
+    Listener(Permit<ListenerState>),
+    Place(Place<EndpointState>),
+    Endpoint(Permit<EndpointState>),
+    Cluster(Permit<Gate>),
+    /// For two descriptors of the process.
+    Room(Permit),
 }
 
 /// A listener's counters and what its next connection gets.
@@ -100,52 +110,30 @@ pub(crate) struct ListenerState {
     pub(crate) name: Arc<str>,
     pub(crate) accepted: Cell<u64>,
     pub(crate) active: Cell<u64>,
-    pub(crate) lease: Rc<Lease>,
+    pub(crate) lease: Lease,
     pub(crate) limit_pauses: Cell<u64>,
     pub(crate) bytes_up: Cell<u64>,
     pub(crate) bytes_down: Cell<u64>,
-    pub(crate) settings: Cell<Timeouts>,
-    ladder: RefCell<Rc<LadderSettings>>,
+    terms: RefCell<Rc<Terms>>,
     guard: RefCell<Arc<Guard>>,
     per_ip: RefCell<Option<Arc<Addresses>>>,
     destination: RefCell<Destination>,
 }
 
-/// How long a connection may stand still. Every connection carries one, so it is kept small.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a listener grants its connections. One keeps what it began with, whatever a reload changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) timeouts: Timeouts,
+    pub(crate) ladder: LadderSettings,
+}
+
+/// How long a connection may stand still.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    idle: Millis,
-    half_close: Millis,
-}
-
-impl Timeouts {
-    fn new(idle: Option<Duration>, half_close: Option<Duration>) -> Self {
-        Self { idle: Millis::new(idle), half_close: Millis::new(half_close) }
-    }
-
     /// While both directions are open.
-    pub(crate) fn idle(self) -> Option<Duration> {
-        self.idle.get()
-    }
-
+    pub(crate) idle: Option<Duration>,
     /// Once one direction has ended.
-    pub(crate) fn half_close(self) -> Option<Duration> {
-        self.half_close.get()
-    }
-}
-
-/// A time limit in milliseconds, up to 49 days; zero is none at all.
-#[derive(Clone, Copy, Debug, Default)]
-struct Millis(u32);
-
-impl Millis {
-    fn new(limit: Option<Duration>) -> Self {
-        Self(limit.map_or(0, |d| u32::try_from(d.as_millis()).unwrap_or(u32::MAX).max(1)))
-    }
-
-    fn get(self) -> Option<Duration> {
-        (self.0 > 0).then(|| Duration::from_millis(u64::from(self.0)))
-    }
+    pub(crate) half_close: Option<Duration>,
 }
 
 impl ListenerState {
@@ -153,13 +141,14 @@ impl ListenerState {
         self.destination.borrow().clone()
     }
 
-    pub(crate) fn ladder(&self) -> Rc<LadderSettings> {
-        Rc::clone(&self.ladder.borrow())
+    pub(crate) fn terms(&self) -> Rc<Terms> {
+        Rc::clone(&self.terms.borrow())
     }
 
     #[cfg(test)]
-    pub(crate) fn set_ladder(&self, settings: LadderSettings) {
-        self.ladder.replace(Rc::new(settings));
+    pub(crate) fn set_ladder(&self, ladder: LadderSettings) {
+        let terms = Terms { ladder, ..*self.terms() };
+        self.terms.replace(Rc::new(terms));
     }
 
     /// What to do with a connection, by its peer's address.
@@ -227,7 +216,7 @@ pub(crate) struct ClusterState {
 /// How many get into a cluster. Stays the same while the cluster keeps its name, so that it counts those who came
 /// before a reload.
 pub(crate) struct Gate {
-    pub(crate) lease: Rc<Lease>,
+    pub(crate) lease: Lease,
     pub(crate) queued: Cell<u64>,
     pub(crate) refused: Cell<u64>,
     pub(crate) queue_timeouts: Cell<u64>,
@@ -254,6 +243,32 @@ impl Gate {
     }
 }
 
+impl Grants for ListenerState {
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Grants for Gate {
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Grants for EndpointState {
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Inside for EndpointState {
+    type Outer = Gate;
+
+    fn outer(&self) -> &Rc<Gate> {
+        &self.gate
+    }
+}
+
 /// An endpoint's counters and its standing with this shard.
 pub(crate) struct EndpointState {
     pub(crate) cluster: Arc<str>,
@@ -261,7 +276,9 @@ pub(crate) struct EndpointState {
     pub(crate) target: Target,
     pub(crate) weight: Cell<u16>,
     pub(crate) active: Cell<u32>,
-    pub(crate) lease: Rc<Lease>,
+    /// Of its cluster. Both are known for as long as that keeps its name.
+    pub(crate) gate: Rc<Gate>,
+    pub(crate) lease: Lease,
     pub(crate) connects: Cell<u64>,
     pub(crate) connect_failures: Cell<u64>,
     pub(crate) bytes_up: Cell<u64>,
@@ -271,7 +288,7 @@ pub(crate) struct EndpointState {
 }
 
 impl EndpointState {
-    fn new(cluster: &Arc<str>, endpoint: &snapshot::Endpoint) -> Self {
+    fn new(cluster: &Arc<str>, endpoint: &snapshot::Endpoint, gate: &Rc<Gate>) -> Self {
         let target = match &endpoint.address {
             Address::Ip(to) => Target::Ip { to: *to, from: None },
             Address::Unix(path) => Target::Unix(path.clone()),
@@ -282,6 +299,7 @@ impl EndpointState {
             target,
             weight: Cell::new(endpoint.weight),
             active: Cell::new(0),
+            gate: Rc::clone(gate),
             lease: Lease::new(&endpoint.limit),
             connects: Cell::new(0),
             connect_failures: Cell::new(0),
@@ -325,15 +343,13 @@ impl State {
             room: descriptors.map(Room::new),
             #[cfg(test)]
             rung_changes: RefCell::default(),
-            next_id: Cell::new(1),
         })
     }
 
-    /// An id for a connection: the shard above, a count below.
-    pub(crate) fn next_id(&self) -> u64 {
-        let count = self.next_id.get();
-        self.next_id.set(count + 1);
-        u64::from(self.shard) << 48 | count
+    /// An id for a connection: the shard above, below which of its connections it is. Unique in the process until a
+    /// shard has had 2^32.
+    pub(crate) fn connection_id(&self, row: Key) -> u64 {
+        u64::from(self.shard) << 48 | u64::from(row.generation())
     }
 
     pub(crate) fn count_ending(&self, reason: Reason) {
@@ -342,19 +358,19 @@ impl State {
         }
     }
 
-    /// Give these permits back once the sockets that are being closed now are closed.
-    pub(crate) fn give_back_after_close(&self, permits: impl IntoIterator<Item = Permit>) {
+    /// Give these back once the sockets that are being closed now are closed.
+    pub(crate) fn give_back_after_close(&self, rights: impl IntoIterator<Item = Right>) {
         self.give_back_closed();
-        self.leaving.borrow_mut().permits.extend(permits);
+        self.leaving.borrow_mut().rights.extend(rights);
     }
 
-    /// After every turn: give back the permits of connections that ended in an earlier one.
+    /// After every turn: give back the rights of connections that ended in an earlier one.
     pub(crate) fn give_back_closed(&self) {
         let mut leaving = self.leaving.borrow_mut();
         let turn = self.handle.turn();
         if leaving.turn != turn {
             leaving.turn = turn;
-            leaving.permits.clear();
+            leaving.rights.clear();
         }
     }
 
@@ -379,7 +395,7 @@ impl State {
             let unchanged = same.contains(&Arc::as_ptr(cluster));
             let known = self.clusters.borrow().get(&cluster.name).cloned();
             let gate = known.as_ref().map_or_else(|| Gate::new(&cluster.limit), |known| Rc::clone(&known.gate));
-            let members = self.members(cluster, &mut endpoints);
+            let members = self.members(cluster, &gate, &mut endpoints);
             let known = known.filter(|_| unchanged);
             let state = known.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, members, gate)));
             clusters.insert(Arc::clone(&cluster.name), state);
@@ -400,12 +416,14 @@ impl State {
     fn members(
         &self,
         cluster: &snapshot::Cluster,
+        gate: &Rc<Gate>,
         all: &mut HashMap<EndpointId, Rc<EndpointState>>,
     ) -> Vec<Rc<EndpointState>> {
         let known = self.endpoints.borrow();
         let member = |endpoint: &Arc<snapshot::Endpoint>| {
             let known = known.get(&endpoint.id).cloned();
-            let state = known.unwrap_or_else(|| Rc::new(EndpointState::new(&cluster.name, endpoint)));
+            let state = known.unwrap_or_else(|| Rc::new(EndpointState::new(&cluster.name, endpoint, gate)));
+            debug_assert!(Rc::ptr_eq(&state.gate, gate), "an endpoint of another cluster");
             state.weight.set(endpoint.weight);
             all.insert(endpoint.id, Rc::clone(&state));
             state
@@ -420,14 +438,13 @@ impl State {
     ) -> Rc<ListenerState> {
         let known = self.listeners.borrow().get(&listener.name).cloned();
         let destination = destination(listener, clusters, known.as_deref());
-        let settings = Timeouts::new(listener.idle_timeout, listener.half_close_timeout);
-        let ladder = Rc::new(listener.ladder);
+        let timeouts = Timeouts { idle: listener.idle_timeout, half_close: listener.half_close_timeout };
+        let terms = Rc::new(Terms { timeouts, ladder: listener.ladder });
         let per_ip = listener.per_ip.as_ref().map(|per_ip| Arc::clone(&per_ip.addresses));
         if let Some(known) = known {
-            known.ladder.replace(ladder);
+            known.terms.replace(terms);
             known.guard.replace(Arc::clone(&listener.guard));
             known.per_ip.replace(per_ip);
-            known.settings.set(settings);
             known.destination.replace(destination);
             return known;
         }
@@ -439,8 +456,7 @@ impl State {
             limit_pauses: Cell::new(0),
             bytes_up: Cell::new(0),
             bytes_down: Cell::new(0),
-            settings: Cell::new(settings),
-            ladder: RefCell::new(ladder),
+            terms: RefCell::new(terms),
             guard: RefCell::new(Arc::clone(&listener.guard)),
             per_ip: RefCell::new(per_ip),
             destination: RefCell::new(destination),

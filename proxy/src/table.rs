@@ -2,21 +2,18 @@
 
 use crate::{
     per_ip::Seat,
-    permits::Permit,
+    permits::{Permit, Place},
     report::{ConnectionFilter, ConnectionReport, ConnectionState, Reason, RungKind},
-    state::{EndpointState, ListenerState, State},
+    state::{EndpointState, ListenerState, Right, State},
 };
 use balance_engine::{clock::Timestamp, driver::Peer, executor::Ending, slab::Key};
 use std::{rc::Rc, sync::Arc};
 
 /// What the shard knows of one connection.
 pub(crate) struct Row {
-    /// Unique in the process.
-    pub(crate) id: u64,
-    pub(crate) listener: Rc<ListenerState>,
-    /// The one it is connected to, or being connected to.
-    pub(crate) endpoint: Option<Rc<EndpointState>>,
-    pub(crate) permits: Permits,
+    pub(crate) listener: Permit<ListenerState>,
+    /// At the endpoint that it is connected to, or being connected to, and in the cluster of that.
+    place: Place<EndpointState>,
     pub(crate) extra: Option<Box<Extra>>,
     pub(crate) opened: Timestamp,
     /// The last turn in which a byte moved or the state changed.
@@ -31,13 +28,8 @@ pub(crate) struct Row {
     pub(crate) reason: Reason,
 }
 
-/// What gives a connection the right to be.
-#[derive(Default)]
-pub(crate) struct Permits {
-    pub(crate) listener: Option<Permit>,
-    pub(crate) cluster: Option<Permit>,
-    pub(crate) endpoint: Option<Permit>,
-}
+/// An idle connection keeps a row and little else, so what a row takes shows: with its generation it is 88 bytes.
+const _: () = assert!(size_of::<Row>() <= 80);
 
 /// What few connections need.
 #[derive(Default)]
@@ -91,25 +83,47 @@ impl RowGuard {
 }
 
 impl Row {
-    /// The connection goes to this endpoint now, and counts as active there.
-    pub(crate) fn set_endpoint(&mut self, endpoint: Option<Rc<EndpointState>>) {
-        if let Some(new) = &endpoint {
+    /// A connection that was just accepted.
+    pub(crate) fn new(listener: Permit<ListenerState>, extra: Option<Box<Extra>>, peer: Peer, now: Timestamp) -> Self {
+        Self {
+            listener,
+            place: Place::NONE,
+            extra,
+            opened: now,
+            progress: now,
+            bytes_up: 0,
+            bytes_down: 0,
+            peer,
+            state: ConnectionState::Connecting,
+            rung_up: RungKind::default(),
+            rung_down: RungKind::default(),
+            reason: Reason::Error,
+        }
+    }
+
+    /// The one it is connected to, or being connected to.
+    pub(crate) fn endpoint(&self) -> Option<&Rc<EndpointState>> {
+        self.place.get()
+    }
+
+    /// The connection goes to an endpoint, where it counts as active, or to none. Where it was is the caller's now, to
+    /// be given back once its socket is closed.
+    pub(crate) fn go_to(&mut self, place: Place<EndpointState>) -> Place<EndpointState> {
+        if let Some(new) = place.get() {
             new.active.set(new.active.get() + 1);
         }
-        if let Some(old) = std::mem::replace(&mut self.endpoint, endpoint) {
+        let left = std::mem::replace(&mut self.place, place);
+        if let Some(old) = left.get() {
             old.active.set(old.active.get() - 1);
         }
+        left
     }
 }
 
 impl Drop for RowGuard {
     fn drop(&mut self) {
         let Some(mut row) = self.state.table.borrow_mut().remove(self.key) else { return };
-        row.set_endpoint(None);
-        // Whatever ended it: its sockets were dropped before its row.
-        let Permits { listener, cluster, endpoint } = std::mem::take(&mut row.permits);
-        let room = row.extra.take().and_then(|mut extra| extra.room.take());
-        self.state.give_back_after_close([endpoint, cluster, listener, room].into_iter().flatten());
+        let place = row.go_to(Place::NONE);
         let reason = match self.state.handle.ending() {
             Ending::Panicked => Reason::Panicked,
             Ending::Aborted | Ending::Expired => Reason::Drained,
@@ -118,11 +132,12 @@ impl Drop for RowGuard {
         let listener = &row.listener;
         listener.active.set(listener.active.get() - 1);
         self.state.count_ending(reason);
+        let id = self.state.connection_id(self.key);
         if reason == Reason::Panicked {
-            tracing::error!(connection = row.id, listener = &*listener.name, "connection ended by a panic");
+            tracing::error!(connection = id, listener = &*listener.name, "connection ended by a panic");
         } else {
             tracing::debug!(
-                connection = row.id,
+                connection = id,
                 listener = &*listener.name,
                 reason = reason.as_str(),
                 bytes_up = row.bytes_up,
@@ -130,6 +145,10 @@ impl Drop for RowGuard {
                 "connection ended"
             );
         }
+        // Whatever ended it: its sockets were dropped before its row.
+        let room = row.extra.take().and_then(|mut extra| extra.room.take()).map(Right::Room);
+        let rights = [Some(Right::Place(place)), Some(Right::Listener(row.listener)), room];
+        self.state.give_back_after_close(rights.into_iter().flatten());
     }
 }
 
@@ -137,21 +156,21 @@ impl Drop for RowGuard {
 pub(crate) fn select(state: &State, filter: &ConnectionFilter) -> Vec<ConnectionReport> {
     let now = state.handle.now();
     let table = state.table.borrow();
-    let rows = table.iter().map(|(_, row)| (row, cluster_of(row)));
-    let wanted = rows.filter(|(row, cluster)| matches(row, cluster.as_deref(), filter, now));
-    wanted.take(filter.limit).map(|(row, cluster)| report(state, row, cluster, now)).collect()
+    let rows = table.iter().map(|(key, row)| (key, row, cluster_of(row)));
+    let wanted = rows.filter(|(_, row, cluster)| matches(row, cluster.as_deref(), filter, now));
+    wanted.take(filter.limit).map(|(key, row, cluster)| report(state, key, row, cluster, now)).collect()
 }
 
 /// `None` as long as its route is not known.
 fn cluster_of(row: &Row) -> Option<Arc<str>> {
-    let endpoint = row.endpoint.as_ref().map(|endpoint| Arc::clone(&endpoint.cluster));
+    let endpoint = row.endpoint().map(|endpoint| Arc::clone(&endpoint.cluster));
     let chosen = || row.extra.as_ref().and_then(|extra| extra.cluster.clone());
     endpoint.or_else(chosen).or_else(|| row.listener.cluster_name())
 }
 
 fn matches(row: &Row, cluster: Option<&str>, filter: &ConnectionFilter, now: Timestamp) -> bool {
     let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|w| w == actual);
-    let endpoint = || row.endpoint.as_ref().map(|e| e.address.to_string());
+    let endpoint = || row.endpoint().map(|e| e.address.to_string());
     is(&filter.listener, &row.listener.name)
         && is(&filter.cluster, cluster.unwrap_or_default())
         && is(&filter.state, row.state.as_str())
@@ -160,14 +179,14 @@ fn matches(row: &Row, cluster: Option<&str>, filter: &ConnectionFilter, now: Tim
         && filter.idle_min.is_none_or(|min| now - row.progress >= min)
 }
 
-fn report(state: &State, row: &Row, cluster: Option<Arc<str>>, now: Timestamp) -> ConnectionReport {
+fn report(state: &State, key: Key, row: &Row, cluster: Option<Arc<str>>, now: Timestamp) -> ConnectionReport {
     ConnectionReport {
-        id: row.id,
+        id: state.connection_id(key),
         shard: state.shard,
         peer: row.peer.socket_addr(),
         listener: row.listener.name.clone(),
         cluster,
-        endpoint: row.endpoint.as_ref().map(|e| e.address.clone()),
+        endpoint: row.endpoint().map(|e| e.address.clone()),
         state: row.state,
         rung_up: row.rung_up,
         rung_down: row.rung_down,

@@ -12,9 +12,9 @@
 mod find;
 
 use crate::{
-    permits::{Permit, Turn},
+    permits::{Permit, Place, Turn},
     report::{ConnectionState, Reason},
-    state::{ClusterState, EndpointState, State},
+    state::{ClusterState, EndpointState, Gate, Right, State},
     table::{Row, RowGuard},
 };
 use balance_config::model::ProxyProtocolVersion;
@@ -52,15 +52,21 @@ pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: R
     let mut tried = Vec::new();
     let mut reason = Reason::NoEndpoint;
     let mut is_new = true;
+    // From one attempt to the next; never while anything is awaited.
+    let mut entry = None;
     while tried.len() < usize::from(cluster.connect_attempts) {
         // Where others wait already, a new connection goes behind them.
         let behind = mem::take(&mut is_new) && !cluster.gate.lease.limit().waits().is_empty();
         let search = Search { state: &state, cluster: &cluster, tried: &tried, row: &row, mine: None };
-        let found = if behind { Found::AtLimit } else { search.find() };
+        let found = if behind { Found::AtLimit } else { search.find(&mut entry) };
         let endpoint = match found {
             Found::Endpoint(endpoint) => endpoint,
             Found::Nothing => break,
-            Found::AtLimit => wait(&state, &mut cluster, &tried, &row).await?,
+            Found::AtLimit => {
+                // Who waits for the one keeps others from the other.
+                give_up(&state, entry.take());
+                wait(&state, &mut cluster, &tried, &row).await?
+            }
         };
         match attempt(&state, &cluster, &endpoint).await {
             Ok(socket) => {
@@ -73,12 +79,18 @@ pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: R
             Err(failure) => {
                 reason = failure.reason();
                 failed(&state, &cluster, &endpoint, failure);
-                row.leave_endpoint();
+                entry = row.leave_endpoint();
                 tried.push(endpoint);
             }
         }
     }
+    give_up(&state, entry);
     Err(reason)
+}
+
+/// Leave the cluster. The descriptor that could not be connected is still being closed.
+fn give_up(state: &State, entry: Option<Permit<Gate>>) {
+    state.give_back_after_close(entry.map(Right::Cluster));
 }
 
 /// Wait in the queue of the cluster until there are permits for an endpoint. A reload meanwhile leaves `cluster` as the
@@ -89,15 +101,13 @@ async fn wait(
     tried: &[Rc<EndpointState>],
     row: &RowHandle,
 ) -> Result<Rc<EndpointState>, Reason> {
-    // Who waits for the one keeps others from the other.
-    row.give_up_cluster();
     let gate = Rc::clone(&cluster.gate);
     let queue = cluster.queue;
     let waits = gate.lease.limit().waits();
     let Some(turn) = Turn::enter(&state.caller, waits, queue.size as usize) else {
         let search = Search { state, cluster, tried, row, mine: None };
         if queue.size == 0
-            && let Found::Endpoint(endpoint) = search.find_set_aside()
+            && let Found::Endpoint(endpoint) = search.find_set_aside(&mut None)
         {
             return Ok(endpoint);
         }
@@ -115,7 +125,7 @@ async fn wait(
         if turn.is_called(context) || (due && turn.is_first()) {
             *cluster = state.newest(cluster);
             let search = Search { state, cluster, tried, row, mine: Some(turn.ticket()) };
-            match search.find() {
+            match search.find(&mut None) {
                 Found::Endpoint(endpoint) => return Poll::Ready(Ok(endpoint)),
                 Found::Nothing => return Poll::Ready(Err(Reason::NoEndpoint)),
                 Found::AtLimit => look_again = search.next_comeback(),
@@ -145,33 +155,20 @@ impl RowHandle {
         self.state.table.borrow_mut().get_mut(self.key).map(change)
     }
 
-    fn has_cluster_permit(&self) -> bool {
-        self.with(|row| row.permits.cluster.is_some()).unwrap_or(false)
-    }
-
-    fn go_to(&self, endpoint: &Rc<EndpointState>, cluster_permit: Option<Permit>, endpoint_permit: Permit) {
-        self.with(|row| {
-            row.set_endpoint(Some(Rc::clone(endpoint)));
-            if cluster_permit.is_some() {
-                row.permits.cluster = cluster_permit;
-            }
-            row.permits.endpoint = Some(endpoint_permit);
+    fn go_to(&self, place: Place<EndpointState>) {
+        let left = self.with(|row| {
             row.state = ConnectionState::Connecting;
+            row.go_to(place)
         });
+        debug_assert!(left.is_some_and(|left| left.get().is_none()), "it was somewhere else");
     }
 
-    fn leave_endpoint(&self) {
-        let permit = self.with(|row| {
-            row.set_endpoint(None);
-            row.permits.endpoint.take()
-        });
+    /// The right to the cluster stays with the connection.
+    fn leave_endpoint(&self) -> Option<Permit<Gate>> {
+        let (permit, entry) = self.with(|row| row.go_to(Place::NONE))?.split()?;
         // The descriptor that could not be connected is being closed.
-        self.state.give_back_after_close(permit.flatten());
-    }
-
-    fn give_up_cluster(&self) {
-        let permit = self.with(|row| row.permits.cluster.take());
-        self.state.give_back_after_close(permit.flatten());
+        self.state.give_back_after_close([Right::Endpoint(permit)]);
+        Some(entry)
     }
 }
 

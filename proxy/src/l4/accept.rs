@@ -4,10 +4,10 @@ use super::connection::Connection;
 use crate::{
     guard::Welcome,
     per_ip::Seat,
-    permits::{Lease, Permit, Turn},
-    report::{ConnectionState, Reason, RungKind},
+    permits::{Grants, Permit, Turn},
+    report::Reason,
     state::{ListenerState, Room, State},
-    table::{Extra, Permits, Row, RowGuard},
+    table::{Extra, Row, RowGuard},
 };
 use balance_engine::{
     executor::Admission,
@@ -51,13 +51,12 @@ pub(crate) async fn accept_loop(state: Rc<State>, listener_state: Rc<ListenerSta
             }
             None => (None, false),
         };
-        let lease = &listener_state.lease;
-        let (permit, at_limit) = permit(&state, lease, &listener_state.limit_pauses, &mut listener).await;
+        let pauses = &listener_state.limit_pauses;
+        let (permit, at_limit) = permit(&state, &listener_state, pauses, &mut listener).await;
         if !no_room && !at_limit && room.is_none_or(Room::is_wide) {
             listener.widen();
         }
-        let permits = Permits { listener: Some(permit), ..Permits::default() };
-        admit(&state, &listener_state, accepted, welcome, (permits, Extra::of(seat, room_permit)));
+        admit(&state, accepted, welcome, permit, Extra::of(seat, room_permit));
     }
 }
 
@@ -72,11 +71,16 @@ fn receive(state: &State, listener: &ListenerState, accepted: &Accepted) -> Resu
 }
 
 /// A permit, and whether it had to be waited for.
-async fn permit(state: &State, lease: &Rc<Lease>, pauses: &Cell<u64>, listener: &mut Listener) -> (Permit, bool) {
-    let waits = lease.limit().waits();
+async fn permit<G: Grants>(
+    state: &State,
+    of: &Rc<G>,
+    pauses: &Cell<u64>,
+    listener: &mut Listener,
+) -> (Permit<G>, bool) {
+    let waits = of.lease().limit().waits();
     // Not before other shards that wait for one.
     if waits.is_empty()
-        && let Some(permit) = lease.take()
+        && let Some(permit) = Permit::take(of)
     {
         return (permit, false);
     }
@@ -85,7 +89,7 @@ async fn permit(state: &State, lease: &Rc<Lease>, pauses: &Cell<u64>, listener: 
     // Each accept loop waits once, so there is a bound without a bound.
     let turn = Turn::enter(&state.caller, waits, usize::MAX).expect("a list without a bound has room");
     let permit = poll_fn(|context| {
-        let permit = if turn.is_called(context) { lease.take() } else { None };
+        let permit = if turn.is_called(context) { Permit::take(of) } else { None };
         permit.map_or(Poll::Pending, Poll::Ready)
     });
     (permit.await, true)
@@ -93,33 +97,17 @@ async fn permit(state: &State, lease: &Rc<Lease>, pauses: &Cell<u64>, listener: 
 
 fn admit(
     state: &Rc<State>,
-    listener: &Rc<ListenerState>,
     accepted: Accepted,
     welcome: Welcome,
-    rights: (Permits, Option<Box<Extra>>),
+    permit: Permit<ListenerState>,
+    extra: Option<Box<Extra>>,
 ) {
+    let listener = Rc::clone(permit.of());
     listener.active.set(listener.active.get() + 1);
-    let now = state.handle.now();
-    let (permits, extra) = rights;
-    let row = Row {
-        id: state.next_id(),
-        listener: Rc::clone(listener),
-        endpoint: None,
-        permits,
-        extra,
-        opened: now,
-        progress: now,
-        bytes_up: 0,
-        bytes_down: 0,
-        peer: accepted.peer,
-        state: ConnectionState::Connecting,
-        rung_up: RungKind::default(),
-        rung_down: RungKind::default(),
-        reason: Reason::Error,
-    };
+    let row = Row::new(permit, extra, accepted.peer, state.handle.now());
     let key = state.table.borrow_mut().insert(row);
     let guard = RowGuard { state: Rc::clone(state), key };
-    let connection = Connection::new(guard, accepted.socket, listener, welcome);
+    let connection = Connection::new(guard, accepted.socket, &listener, welcome);
     // Refused only where accepts in flight brought more than there was room for: dropped, counted by the executor.
     let _refused = state.handle.spawn(Admission::Bounded, connection);
 }

@@ -11,7 +11,6 @@
 
 use super::{
     greeting::Greeting,
-    ladder::LadderSettings,
     peek::Peek,
     preface::{Preface, Told},
     relay::{Moved, Relay, Verdict},
@@ -20,7 +19,7 @@ use super::{
 use crate::{
     guard::Welcome,
     report::{ConnectionState, Reason},
-    state::{ClusterState, Destination, ListenerState, Timeouts},
+    state::{ClusterState, Destination, ListenerState, Terms},
     table::{Row, RowGuard},
     upstream::{self, Opened, RowHandle},
 };
@@ -43,8 +42,7 @@ pub(super) struct Connection {
     phase: Phase,
     silence: Silence,
     downstream: Option<Socket>,
-    timeouts: Timeouts,
-    ladder: Rc<LadderSettings>,
+    terms: Rc<Terms>,
     row: RowGuard,
 }
 
@@ -88,8 +86,7 @@ impl Connection {
             phase,
             silence: Silence::new(Timer::new(&handle)),
             downstream: Some(downstream),
-            timeouts: listener.settings.get(),
-            ladder: listener.ladder(),
+            terms: listener.terms(),
             row,
         }
     }
@@ -118,7 +115,7 @@ impl Connection {
             return Poll::Ready(Err(Reason::Error));
         };
         let told = ready!(preface.poll(downstream, context))?;
-        let listener = self.row.with(|row| Rc::clone(&row.listener));
+        let listener = self.row.with(|row| Rc::clone(row.listener.of()));
         if let Some((client, _)) = told.addresses {
             if let Welcome::Refused(reason) = listener.welcome_client(client.ip()) {
                 return Poll::Ready(Err(reason));
@@ -187,7 +184,7 @@ impl Connection {
             if downstream.poll_broken(context).is_ready() {
                 return Poll::Ready(Err(Reason::DownstreamReset));
             }
-            let Some(limit) = self.timeouts.idle() else { return Poll::Pending };
+            let Some(limit) = self.terms.timeouts.idle else { return Poll::Pending };
             let mut progress = self.row.with(|row| row.progress);
             let over = self.silence.poll(&mut progress, limit, [downstream, upstream], context);
             self.row.with(|row| row.progress = progress);
@@ -208,7 +205,7 @@ impl Connection {
         };
         let handle = self.row.state.handle.clone();
         let mut moved = Moved::default();
-        let verdict = relay.poll(downstream, upstream, &handle, &self.ladder, &mut moved, context);
+        let verdict = relay.poll(downstream, upstream, &handle, &self.terms.ladder, &mut moved, context);
         let (state, rungs) = (relay.connection_state(), relay.rungs());
         self.row.state.count_rungs(&[moved.up, moved.down]);
         let (up, down) = (moved.up.bytes(), moved.down.bytes());
@@ -231,8 +228,8 @@ impl Connection {
             ConnectionState::Peeking
             | ConnectionState::Queued
             | ConnectionState::Connecting
-            | ConnectionState::Open => (self.timeouts.idle(), Reason::IdleTimeout),
-            _ => match (self.timeouts.half_close(), relay.reset(downstream, upstream)) {
+            | ConnectionState::Open => (self.terms.timeouts.idle, Reason::IdleTimeout),
+            _ => match (self.terms.timeouts.half_close, relay.reset(downstream, upstream)) {
                 (limit, Some(reset)) => (Some(limit.map_or(LAST_BYTES, |l| l.min(LAST_BYTES))), reset),
                 (limit, None) => (limit, Reason::HalfCloseTimeout),
             },
@@ -317,7 +314,7 @@ fn count(row: &mut Row, up: u64, down: u64) {
     row.bytes_down += down;
     row.listener.bytes_up.set(row.listener.bytes_up.get() + up);
     row.listener.bytes_down.set(row.listener.bytes_down.get() + down);
-    if let Some(endpoint) = &row.endpoint {
+    if let Some(endpoint) = row.endpoint() {
         endpoint.bytes_up.set(endpoint.bytes_up.get() + up);
         endpoint.bytes_down.set(endpoint.bytes_down.get() + down);
     }

@@ -28,11 +28,13 @@
 //!
 //! All of these are sequentially consistent, so that one of the two sees the other.
 
+mod permit;
 #[cfg(test)]
 mod tests;
 mod turn;
 mod waits;
 
+pub(crate) use permit::{Grants, Inside, Permit, Place};
 pub(crate) use turn::{Caller, Turn};
 pub use waits::WaitList;
 pub(crate) use waits::{Calls, Ticket};
@@ -40,7 +42,6 @@ pub(crate) use waits::{Calls, Ticket};
 use std::{
     cell::{Cell, OnceCell},
     fmt,
-    rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU32, Ordering::SeqCst},
@@ -172,8 +173,8 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn new(limit: &Arc<Limit>) -> Rc<Self> {
-        Rc::new(Self { limit: Arc::clone(limit), share: OnceCell::new(), live: Cell::new(0) })
+    pub(crate) fn new(limit: &Arc<Limit>) -> Self {
+        Self { limit: Arc::clone(limit), share: OnceCell::new(), live: Cell::new(0) }
     }
 
     pub(crate) fn limit(&self) -> &Arc<Limit> {
@@ -185,13 +186,11 @@ impl Lease {
         self.live.get()
     }
 
-    /// A permit, wherever there is one. Whether others waited for it longer is the caller's question.
-    pub(crate) fn take(self: &Rc<Self>) -> Option<Permit> {
+    /// Take a permit, wherever there is one.
+    fn draw(&self) -> bool {
         let found = self.take_reserved() || self.refill() || self.take_collected();
-        found.then(|| {
-            self.live.set(self.live.get() + 1);
-            Permit(Some(Rc::clone(self)))
-        })
+        self.live.set(self.live.get() + u32::from(found));
+        found
     }
 
     /// A permit could be had. Looking everywhere is exact but for what others do at the same time.
@@ -274,26 +273,5 @@ impl Drop for Lease {
         shares.retain(|other| !Arc::ptr_eq(other, &share));
         drop(shares);
         self.limit.waits.call_first(None);
-    }
-}
-
-/// The right to one connection; dropping it gives it back.
-#[must_use = "dropping a permit gives it back"]
-pub(crate) struct Permit(Option<Rc<Lease>>);
-
-impl Permit {
-    /// As dropping it, for who waits in the list at `mine` and need not be called because of it.
-    pub(crate) fn put_back(mut self, mine: Option<Ticket>) {
-        if let Some(lease) = self.0.take() {
-            lease.give_back(mine);
-        }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(lease) = self.0.take() {
-            lease.give_back(None);
-        }
     }
 }

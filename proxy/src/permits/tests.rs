@@ -5,6 +5,7 @@ use super::*;
 use balance_engine::{mailbox, rng::Rng};
 use std::{
     collections::HashSet,
+    rc::Rc,
     sync::{
         Barrier,
         atomic::{AtomicBool, AtomicI64},
@@ -17,15 +18,19 @@ fn limit(max: u32) -> Arc<Limit> {
     Limit::new(Some(max), WaitList::new())
 }
 
+fn lease_of(limit: &Arc<Limit>) -> Rc<Lease> {
+    Rc::new(Lease::new(limit))
+}
+
 fn take_all(lease: &Rc<Lease>) -> Vec<Permit> {
-    std::iter::from_fn(|| lease.take()).collect()
+    std::iter::from_fn(|| Permit::take(lease)).collect()
 }
 
 #[test]
 fn a_shard_alone_gets_all_and_no_more() {
     for max in [1, 2, 63, 64, 1000, 5000] {
         let limit = limit(max);
-        let lease = Lease::new(&limit);
+        let lease = lease_of(&limit);
         let permits = take_all(&lease);
         assert_eq!((permits.len(), limit.leased(), lease.live()), (max as usize, u64::from(max), max));
         assert!(!lease.has_some(Look::Everywhere));
@@ -39,15 +44,15 @@ fn a_shard_alone_gets_all_and_no_more() {
 #[test]
 fn far_from_the_limit_only_one_in_many_connections_touches_the_pool() {
     let limit = limit(100_000);
-    let lease = Lease::new(&limit);
-    let mut permits: Vec<Permit> = (0..100).filter_map(|_| lease.take()).collect();
+    let lease = lease_of(&limit);
+    let mut permits: Vec<Permit> = (0..100).filter_map(|_| Permit::take(&lease)).collect();
     let mut rng = Rng::new(3);
     let mut changes = 0;
     let mut leased = limit.leased();
     for _ in 0..10_000 {
         // Around a hundred at once, as a shard in steady state.
         if permits.len() < 90 || (permits.len() < 110 && rng.chance(1, 2)) {
-            permits.extend(lease.take());
+            permits.extend(Permit::take(&lease));
         } else {
             drop(permits.swap_remove(rng.index(permits.len())));
         }
@@ -60,9 +65,9 @@ fn far_from_the_limit_only_one_in_many_connections_touches_the_pool() {
 #[test]
 fn what_idle_shards_keep_is_not_lost_to_a_busy_one() {
     let limit = limit(1000);
-    let shards: Vec<_> = (0..16).map(|_| Lease::new(&limit)).collect();
+    let shards: Vec<_> = (0..16).map(|_| lease_of(&limit)).collect();
     for lease in &shards[1..] {
-        drop((0..60).filter_map(|_| lease.take()).collect::<Vec<_>>());
+        drop((0..60).filter_map(|_| Permit::take(lease)).collect::<Vec<_>>());
     }
     assert!(limit.leased() > 100, "idle shards keep a reserve: {}", limit.leased());
     assert_eq!(take_all(&shards[0]).len(), 1000);
@@ -71,10 +76,10 @@ fn what_idle_shards_keep_is_not_lost_to_a_busy_one() {
 #[test]
 fn the_last_permits_go_one_by_one() {
     let limit = limit(100);
-    let (one, other) = (Lease::new(&limit), Lease::new(&limit));
-    let most: Vec<_> = (0..60).filter_map(|_| one.take()).collect();
+    let (one, other) = (lease_of(&limit), lease_of(&limit));
+    let most: Vec<_> = (0..60).filter_map(|_| Permit::take(&one)).collect();
     let before = limit.leased();
-    let _last = other.take().unwrap();
+    let _last = Permit::take(&other).unwrap();
     assert_eq!(limit.leased() - before, 1);
     drop(most);
 }
@@ -82,16 +87,16 @@ fn the_last_permits_go_one_by_one() {
 #[test]
 fn a_lowered_limit_ends_nobody_and_lets_nobody_in_until_it_is_met() {
     let limit = limit(100);
-    let (one, other) = (Lease::new(&limit), Lease::new(&limit));
-    let mut permits: Vec<_> = (0..80).filter_map(|_| one.take()).collect();
-    drop((0..10).filter_map(|_| other.take()).collect::<Vec<_>>());
+    let (one, other) = (lease_of(&limit), lease_of(&limit));
+    let mut permits: Vec<_> = (0..80).filter_map(|_| Permit::take(&one)).collect();
+    drop((0..10).filter_map(|_| Permit::take(&other)).collect::<Vec<_>>());
     limit.set_max(Some(50));
     assert_eq!((limit.max(), limit.leased()), (Some(50), 80));
-    assert!(one.take().is_none() && other.take().is_none());
+    assert!(Permit::take(&one).is_none() && Permit::take(&other).is_none());
     permits.truncate(51);
-    assert!(one.take().is_none() && other.take().is_none());
+    assert!(Permit::take(&one).is_none() && Permit::take(&other).is_none());
     permits.truncate(49);
-    assert!(other.take().is_some());
+    assert!(Permit::take(&other).is_some());
     limit.set_max(Some(60));
     permits.extend(take_all(&other));
     assert_eq!(permits.len(), 60);
@@ -100,23 +105,23 @@ fn a_lowered_limit_ends_nobody_and_lets_nobody_in_until_it_is_met() {
 #[test]
 fn a_limit_set_on_what_had_none_counts_those_who_are_there() {
     let limit = Limit::new(None, WaitList::new());
-    let lease = Lease::new(&limit);
-    let mut permits: Vec<_> = (0..10).filter_map(|_| lease.take()).collect();
+    let lease = lease_of(&limit);
+    let mut permits: Vec<_> = (0..10).filter_map(|_| Permit::take(&lease)).collect();
     assert_eq!(limit.max(), None);
     limit.set_max(Some(12));
     permits.extend(take_all(&lease));
     assert_eq!(permits.len(), 12);
     limit.set_max(None);
-    permits.extend((0..100).filter_map(|_| lease.take()));
+    permits.extend((0..100).filter_map(|_| Permit::take(&lease)));
     assert_eq!(permits.len(), 112);
 }
 
 #[test]
 fn a_shard_that_is_gone_has_given_everything_back() {
     let limit = limit(100);
-    let lease = Lease::new(&limit);
-    let permit = lease.take().unwrap();
-    drop((0..40).filter_map(|_| lease.take()).collect::<Vec<_>>());
+    let lease = lease_of(&limit);
+    let permit = Permit::take(&lease).unwrap();
+    drop((0..40).filter_map(|_| Permit::take(&lease)).collect::<Vec<_>>());
     drop(lease);
     assert!(limit.leased() > 0);
     drop(permit);
@@ -126,9 +131,9 @@ fn a_shard_that_is_gone_has_given_everything_back() {
 #[test]
 fn those_who_wait_are_called_in_order() {
     let limit = limit(1);
-    let lease = Lease::new(&limit);
+    let lease = lease_of(&limit);
     let (near, far) = (Calls::new(None), Calls::new(None));
-    let held = lease.take().unwrap();
+    let held = Permit::take(&lease).unwrap();
     let waits = limit.waits();
     let tickets: Vec<_> = [&near, &far, &near].into_iter().zip(1..).map(|(c, key)| waits.enter(3, c, key)).collect();
     assert!(waits.enter(3, &near, 9).is_none());
@@ -139,7 +144,7 @@ fn those_who_wait_are_called_in_order() {
     waits.leave(second);
     assert_eq!((near.take(), far.take()), (vec![], vec![]));
     assert!(waits.is_first(first) && !waits.is_first(third));
-    let held = lease.take().unwrap();
+    let held = Permit::take(&lease).unwrap();
     waits.leave(first);
     assert_eq!(near.take(), [3]);
     // What the first itself puts back is no news to it.
@@ -149,11 +154,60 @@ fn those_who_wait_are_called_in_order() {
     assert!(waits.is_empty());
 }
 
+/// Something with a limit, inside something else with one.
+struct Room {
+    lease: Lease,
+    house: Rc<Lease>,
+}
+
+impl Grants for Room {
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Inside for Room {
+    type Outer = Lease;
+
+    fn outer(&self) -> &Rc<Lease> {
+        &self.house
+    }
+}
+
+#[test]
+fn a_place_is_two_permits_and_gives_each_back_once() {
+    let (inner, outer) = (limit(1), limit(3));
+    let house = lease_of(&outer);
+    let room = Rc::new(Room { lease: Lease::new(&inner), house: Rc::clone(&house) });
+    let live = || (room.lease.live(), house.live());
+    let enter = || Place::enter(Permit::take(&house).unwrap(), &room);
+    let mut place = enter().ok().unwrap();
+    assert!(place.get().is_some_and(|at| Rc::ptr_eq(at, &room)));
+    assert_eq!(live(), (1, 1));
+    // Who does not get in keeps what it came with.
+    let Err(second) = enter() else { panic!("there was one permit") };
+    assert_eq!(live(), (1, 2));
+    drop(second);
+    assert_eq!(live(), (1, 1));
+    let (permit, entry) = place.split().unwrap();
+    assert!(place.get().is_none() && place.split().is_none());
+    drop(place);
+    assert_eq!(live(), (1, 1));
+    drop(permit);
+    assert_eq!(live(), (0, 1));
+    // From one attempt to the next.
+    let again = Place::enter(entry, &room).ok().unwrap();
+    assert_eq!(live(), (1, 1));
+    drop(again);
+    assert_eq!(live(), (0, 0));
+    assert_eq!((take_all(&house).len(), room.lease.has_some(Look::Everywhere)), (3, true));
+}
+
 #[test]
 fn a_raised_limit_calls_those_who_wait() {
     let limit = limit(1);
-    let lease = Lease::new(&limit);
-    let _held = lease.take().unwrap();
+    let lease = lease_of(&limit);
+    let _held = Permit::take(&lease).unwrap();
     let calls = Calls::new(None);
     let _ticket = limit.waits().enter(1, &calls, 7).unwrap();
     limit.set_max(Some(2));
@@ -192,7 +246,7 @@ impl Simulation {
         let count = 1 + rng.index(16);
         Self {
             seed,
-            shards: (0..count).map(|_| Lease::new(&limit)).collect(),
+            shards: (0..count).map(|_| lease_of(&limit)).collect(),
             calls: (0..count).map(|_| Calls::new(None)).collect(),
             held: (0..count).map(|_| Vec::new()).collect(),
             waiting: Vec::new(),
@@ -216,7 +270,7 @@ impl Simulation {
                 50..90 => self.end_some(shard),
                 90..95 => self.give_up(),
                 95..97 => self.change_limit(),
-                97 => self.shards[shard] = Lease::new(&self.limit),
+                97 => self.shards[shard] = lease_of(&self.limit),
                 _ => self.answer(shard),
             }
             self.check();
@@ -238,7 +292,7 @@ impl Simulation {
 
     fn connect(&mut self, shard: usize) {
         if self.limit.waits().is_empty()
-            && let Some(permit) = self.shards[shard].take()
+            && let Some(permit) = Permit::take(&self.shards[shard])
         {
             return self.held[shard].push(permit);
         }
@@ -256,7 +310,7 @@ impl Simulation {
         let Some(at) = self.waiting.iter().position(|(k, ..)| *k == key) else { return };
         let (_, shard, ticket) = self.waiting[at];
         if self.limit.waits().is_first(ticket)
-            && let Some(permit) = self.shards[shard].take()
+            && let Some(permit) = Permit::take(&self.shards[shard])
         {
             self.held[shard].push(permit);
             self.waiting.remove(at);
@@ -321,7 +375,7 @@ fn threads_together_never_exceed_the_limit_and_one_can_have_it_all() {
         for shard in 0..SHARDS {
             let (limit, live, done) = (&limit, &live, &done);
             scope.spawn(move || {
-                let lease = Lease::new(limit);
+                let lease = lease_of(limit);
                 let mut rng = Rng::new(shard);
                 let mut held = Vec::new();
                 let mut refused = 0;
@@ -333,7 +387,7 @@ fn threads_together_never_exceed_the_limit_and_one_can_have_it_all() {
                     }
                     // All want about 1,600 together, so that the limit is always near.
                     if held.len() < 60 || rng.chance(1, 2) {
-                        match lease.take() {
+                        match Permit::take(&lease) {
                             Some(permit) => {
                                 assert!(live.fetch_add(1, SeqCst) < i64::from(LIMIT), "above the limit");
                                 held.push(permit);
@@ -372,10 +426,10 @@ fn nobody_fails_while_there_is_enough_for_all() {
     thread::scope(|scope| {
         for _ in 0..SHARDS {
             scope.spawn(|| {
-                let lease = Lease::new(&limit);
+                let lease = lease_of(&limit);
                 for round in 0..100 {
                     step.wait();
-                    let held: Vec<_> = (0..EACH).map(|_| lease.take()).collect();
+                    let held: Vec<_> = (0..EACH).map(|_| Permit::take(&lease)).collect();
                     let failed = held.iter().filter(|permit| permit.is_none()).count();
                     step.wait();
                     drop(held);
@@ -419,17 +473,17 @@ fn no_thread_sleeps_while_there_is_a_permit() {
 fn sleeper(limit: &Arc<Limit>, shard: u64, rounds: u32) {
     let (_sender, mut mailbox) = mailbox::channel::<()>(1).unwrap();
     let calls = Calls::new(Some(mailbox.bell()));
-    let lease = Lease::new(limit);
+    let lease = lease_of(limit);
     let mut rng = Rng::new(shard);
     for round in 0..rounds {
         let key = u64::from(round);
-        let permit = if limit.waits().is_empty() { lease.take() } else { None };
+        let permit = if limit.waits().is_empty() { Permit::take(&lease) } else { None };
         let permit = permit.unwrap_or_else(|| {
             let ticket = limit.waits().enter(usize::MAX, &calls, key).unwrap();
             let mut called = true;
             let since = Instant::now();
             loop {
-                let permit = if called && limit.waits().is_first(ticket) { lease.take() } else { None };
+                let permit = if called && limit.waits().is_first(ticket) { Permit::take(&lease) } else { None };
                 if let Some(permit) = permit {
                     limit.waits().leave(ticket);
                     return permit;

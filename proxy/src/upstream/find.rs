@@ -3,8 +3,8 @@
 use super::RowHandle;
 use crate::{
     balance::Candidate,
-    permits::{Look, Ticket},
-    state::{ClusterState, EndpointState, State},
+    permits::{Look, Permit, Place, Ticket},
+    state::{ClusterState, EndpointState, Gate, State},
 };
 use balance_engine::clock::Timestamp;
 use std::{cell::Cell, rc::Rc};
@@ -24,7 +24,7 @@ pub(super) struct Search<'a> {
 }
 
 pub(super) enum Found {
-    /// The row has the permits for it.
+    /// The row has a place there.
     Endpoint(Rc<EndpointState>),
     /// There is one, and a limit forbids it.
     AtLimit,
@@ -41,16 +41,17 @@ enum Among {
 }
 
 impl Search<'_> {
-    pub(super) fn find(&self) -> Found {
-        match self.find_among(Among::Trusted) {
-            Found::Nothing => self.find_among(Among::All),
+    /// `entry`: a permit of the cluster, where the connection has one already. It is used up where a place is found.
+    pub(super) fn find(&self, entry: &mut Option<Permit<Gate>>) -> Found {
+        match self.find_among(Among::Trusted, entry) {
+            Found::Nothing => self.find_among(Among::All, entry),
             found => found,
         }
     }
 
     /// Where those that are trusted are at their limit.
-    pub(super) fn find_set_aside(&self) -> Found {
-        self.find_among(Among::All)
+    pub(super) fn find_set_aside(&self, entry: &mut Option<Permit<Gate>>) -> Found {
+        self.find_among(Among::All, entry)
     }
 
     /// When an endpoint that is set aside may be tried again.
@@ -59,29 +60,26 @@ impl Search<'_> {
         self.cluster.endpoints.iter().filter_map(|e| e.set_aside_until.get()).filter(|until| *until > now).min()
     }
 
-    fn find_among(&self, among: Among) -> Found {
-        let gate = &self.cluster.gate.lease;
-        let has_entered = self.row.has_cluster_permit();
+    fn find_among(&self, among: Among, entry: &mut Option<Permit<Gate>>) -> Found {
+        let has_entered = entry.is_some();
         for _ in 0..RACES_MAX {
             let endpoint = match self.choose(among) {
                 Found::Endpoint(endpoint) => endpoint,
                 neither => return neither,
             };
-            let cluster_permit = if has_entered { None } else { gate.take() };
-            if cluster_permit.is_none() && !has_entered {
-                return Found::AtLimit;
-            }
-            if let Some(endpoint_permit) = endpoint.lease.take() {
-                if endpoint.set_aside_until.get().is_some() {
-                    // This connection is the one that tries it again; others wait for its verdict.
-                    let verdict = self.state.handle.now() + self.cluster.connect_timeout;
-                    endpoint.set_aside_until.set(Some(verdict));
+            let Some(permit) = entry.take().or_else(|| Permit::take(&endpoint.gate)) else { return Found::AtLimit };
+            match Place::enter(permit, &endpoint) {
+                Ok(place) => {
+                    if endpoint.set_aside_until.get().is_some() {
+                        // This connection is the one that tries it again; others wait for its verdict.
+                        let verdict = self.state.handle.now() + self.cluster.connect_timeout;
+                        endpoint.set_aside_until.set(Some(verdict));
+                    }
+                    self.row.go_to(place);
+                    return Found::Endpoint(endpoint);
                 }
-                self.row.go_to(&endpoint, cluster_permit, endpoint_permit);
-                return Found::Endpoint(endpoint);
-            }
-            if let Some(permit) = cluster_permit {
-                permit.put_back(self.mine);
+                Err(permit) if has_entered => *entry = Some(permit),
+                Err(permit) => permit.put_back(self.mine),
             }
         }
         Found::AtLimit

@@ -135,11 +135,11 @@ impl BufRing {
 
     /// [`BufRing::rest`] has something to do, at once or after a quiet while.
     pub(super) fn has_leftovers(&self) -> bool {
-        self.lent_count > self.at_first && (!self.resting || self.taken > 0)
+        !self.resting || self.taken > 0
     }
 
-    /// To be called now and then. A ring that has grown in a burst and is hardly used any more gives the memory of its
-    /// buffers back; the buffers stay lent.
+    /// To be called now and then. A ring that was not used since the last time, or that has grown in a burst and is
+    /// hardly used any more, gives the memory of its buffers back; the buffers stay lent.
     pub(super) fn rest(&mut self) {
         let taken = std::mem::take(&mut self.taken);
         if taken > 0 {
@@ -148,7 +148,8 @@ impl BufRing {
         if taken < u32::from(self.target) {
             self.target = (self.target / 2).max(self.at_first);
         }
-        if taken < u32::from(self.at_first) && self.lent_count > self.at_first && !self.resting {
+        let hardly_used = taken < u32::from(self.at_first) && self.lent_count > self.at_first;
+        if (taken == 0 || hardly_used) && !self.resting {
             self.lent.iter_mut().flatten().for_each(Buffer::release_pages);
             self.resting = true;
         }

@@ -105,3 +105,53 @@ fn work_on_another_lane_ends_the_wait() {
         out.clear();
     }
 }
+
+/// After some messages and a quiet while, the next message finds buffers of zeros, as the kernel gives them out.
+#[test]
+fn a_ring_that_is_not_used_gives_its_pages_back() {
+    use std::{io::Write, net::TcpStream};
+    let features = probe().expect("io_uring runs here");
+    let pool = BufferPool::new(crate::buf::Sizes::default(), crate::buf::Budget::new(1 << 24));
+    let config = UringConfig { features, ring_buffers: 16 };
+    let mut driver = UringDriver::new(config, pool, Clock::monotonic()).expect("a ring");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let to = listener.local_addr().expect("an address");
+    let listener = driver.adopt_listener(listener.into()).expect("adopted");
+    let mut peer = TcpStream::connect(to).expect("connected");
+    driver.submit(OpKey(1), Op::Accept { listener });
+    let outcome = next(&mut driver);
+    let Outcome::Accepted { desc, .. } = outcome else { panic!("{outcome:?}") };
+    driver.submit(OpKey(1), Op::Recv { desc, bulk: false });
+    let mut receive = |driver: &mut UringDriver, message: &[u8]| {
+        peer.write_all(message).expect("written");
+        let outcome = next(driver);
+        let Outcome::Received { buffer, len } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(&buffer[..len as usize], message);
+        buffer
+    };
+    assert!(!driver.has_leftovers());
+    for _ in 0..40 {
+        receive(&mut driver, b"hello");
+    }
+    driver.shrink();
+    assert_ne!(receive(&mut driver, b"x")[1..5], [0; 4], "it was in use");
+    driver.shrink();
+    assert!(driver.has_leftovers());
+    driver.shrink();
+    assert!(!driver.has_leftovers());
+    assert_eq!(receive(&mut driver, b"x")[1..5], [0; 4]);
+    drop(peer);
+    while driver.in_flight() > 0 {
+        next(&mut driver);
+    }
+}
+
+/// The outcome of the next completion.
+fn next(driver: &mut UringDriver) -> Outcome {
+    let mut out = Vec::new();
+    while out.is_empty() {
+        driver.turn(Wait::Forever, &mut out).expect("a turn");
+    }
+    assert_eq!(out.len(), 1);
+    out.remove(0).outcome
+}

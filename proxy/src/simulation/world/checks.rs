@@ -43,7 +43,7 @@ impl World {
         let sum = |of: fn(&ListenerState) -> u64| self.listeners_seen.borrow().iter().map(|l| of(l)).sum::<u64>();
         assert_eq!(rows, sum(|l| l.active.get()), "rows and active connections");
         assert_eq!(rows + self.ended(), sum(|l| l.accepted.get()), "rows, endings, and what was accepted");
-        let connected = table.iter().filter(|(_, row)| row.endpoint.is_some()).count() as u64;
+        let connected = table.iter().filter(|(_, row)| row.endpoint().is_some()).count() as u64;
         let active: u64 = self.endpoints_seen.borrow().iter().map(|e| u64::from(e.active.get())).sum();
         assert_eq!(connected, active, "rows with an endpoint, and connections of endpoints");
         let panicked = self.state.handle.stats().tasks.panicked;
