@@ -1,7 +1,7 @@
 //! A shard's inside: driver, operation slots, executor, timers, buffers and the time of the turn, behind one handle.
 
 use crate::{
-    buf::{Budget, BufferPool},
+    buf::{Budget, BufferPool, Class},
     clock::{Clock, Timestamp},
     driver::{CloseHow, Completion, Desc, Driver, DriverInfo, Errno, Op, OpKey, Peer, Token, Wait},
     executor::{Admission, Ending, Executor, Limits, Refused, SAMPLE_EVERY, TaskFuture, TaskId},
@@ -51,6 +51,8 @@ pub(crate) struct Core {
 #[derive(Clone)]
 pub struct Handle(pub(crate) Rc<Core>);
 
+/// When starved receives are looked at again although nothing has happened on this shard.
+const STARVED_LOOK: Duration = Duration::from_millis(20);
 /// How often memory left behind by a burst is looked for.
 const SHRINK_EVERY: Duration = Duration::from_secs(1);
 /// What the pipes of a shard may hold that was not told otherwise.
@@ -301,7 +303,8 @@ impl Core {
         let wait = self.next_wait(limit);
         let turn = self.driver.borrow_mut().turn(wait, &mut scratch.completions)?;
         self.now.set(turn.now);
-        self.ops.borrow_mut().set_scarce(self.pool.is_scarce());
+        let stopped = self.ops.borrow_mut().set_scarce(self.pool.is_scarce(), turn.now);
+        stopped.into_iter().for_each(|token| self.driver.borrow_mut().cancel(token));
         {
             let mut stats = self.stats.borrow_mut();
             stats.turns += 1;
@@ -319,6 +322,9 @@ impl Core {
         if self.executor.has_ready() {
             return Wait::No;
         }
+        // Buffers that another shard gives back wake nobody here.
+        let look = (!self.starved.borrow().is_empty()).then(|| self.now.get() + STARVED_LOOK);
+        let limit = limit.into_iter().chain(look).min();
         match (self.wheel.borrow().next(), limit) {
             (Some(a), Some(b)) => Wait::Until(a.min(b)),
             (Some(at), None) | (None, Some(at)) => Wait::Until(at),
@@ -334,21 +340,33 @@ impl Core {
         }
     }
 
-    /// Re-arm as many starved receives as there are buffers: more would only find the ring empty again.
+    /// Re-arm as many starved receives as there are buffers where they would look: more would only find none again.
     fn feed_starved(self: &Rc<Self>) {
-        if self.starved.borrow().is_empty() {
+        let waiting = self.starved.borrow().len();
+        if waiting == 0 {
             return;
         }
-        let mut buffers = self.driver.borrow().counters().ring_buffers;
-        if buffers == 0 && self.pool.take(crate::buf::Class::Small).is_some() {
-            buffers = 1;
+        let mut room = self.driver.borrow().lent();
+        // What the pool has, the driver lends before anything is received.
+        let in_pool = [Class::Small, Class::Medium].map(|class| self.pool.take(class).is_some());
+        for (room, _) in room.iter_mut().zip(in_pool).filter(|(room, in_pool)| **room == 0 && *in_pool) {
+            *room = 1;
         }
-        while buffers > 0 {
-            let Some(key) = self.starved.borrow_mut().pop_front() else { break };
+        for _ in 0..waiting {
+            if room == [0; 2] {
+                return;
+            }
+            let Some(key) = self.starved.borrow_mut().pop_front() else { return };
+            let Some(Reading { desc, bulk }) = self.ops.borrow().starved(key) else { continue };
+            let class = usize::from(bulk && !self.pool.is_scarce());
+            if room[class] == 0 || !(in_pool[class] || self.driver.borrow().has_lent(desc, bulk)) {
+                self.starved.borrow_mut().push_back(key);
+                continue;
+            }
+            room[class] -= 1;
             let reading = self.ops.borrow_mut().unstarve(key);
             if let Some(Reading { desc, bulk }) = reading {
                 Handle(Rc::clone(self)).submit_as(key, Op::Recv { desc, bulk });
-                buffers -= 1;
             }
         }
     }

@@ -17,10 +17,14 @@
 use crate::{
     backlog::{Backlog, List},
     buf::Buffer,
+    clock::Timestamp,
     driver::{Desc, Errno, Outcome, Token},
     slab::{Key, Slab},
 };
-use std::task::{Context, Poll, Waker};
+use std::{
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 /// Something received.
 #[derive(Debug)]
@@ -118,6 +122,8 @@ pub(crate) enum Followup {
 const QUEUED_CHUNKS_MAX: usize = 16;
 /// The same while buffers are scarce: slow readers must not hold what the others need.
 const QUEUED_CHUNKS_SCARCE: usize = 2;
+/// Stopping all receives in flight is work for as many as there are, so it is not done more often.
+const STOP_EVERY: Duration = Duration::from_secs(1);
 
 /// All slots of a shard.
 #[derive(Default)]
@@ -126,6 +132,10 @@ pub(crate) struct Ops {
     backlog: Backlog,
     /// Buffers are scarce; looked at once a turn.
     scarce: bool,
+    /// For this scarcity, receives in flight were stopped.
+    has_stopped: bool,
+    /// When they last were.
+    stopped_at: Option<Timestamp>,
 }
 
 impl Ops {
@@ -161,8 +171,30 @@ impl Ops {
         }
     }
 
-    pub(crate) fn set_scarce(&mut self, scarce: bool) {
+    /// Whether buffers are scarce from here on. When they have become so, returns what to cancel: receives that were
+    /// armed before go on after a completion, and would take more than anybody is to have now.
+    pub(crate) fn set_scarce(&mut self, scarce: bool, now: Timestamp) -> Vec<Token> {
         self.scarce = scarce;
+        self.has_stopped &= scarce;
+        if !scarce || self.has_stopped || self.stopped_at.is_some_and(|at| now < at + STOP_EVERY) {
+            return Vec::new();
+        }
+        self.has_stopped = true;
+        self.stopped_at = Some(now);
+        let in_flight = self.slots.iter_mut().filter_map(|(_, slot)| match &mut slot.state {
+            State::Stream(stream) if stream.arm == Arm::Armed && !stream.abandoned => {
+                stream.arm = Arm::Stopping { resume: true };
+                Some(slot.token)
+            }
+            _ => None,
+        });
+        in_flight.collect()
+    }
+
+    /// On what a starved receive would go on; `None`: it is none any more.
+    pub(crate) fn starved(&self, key: Key) -> Option<Reading> {
+        let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get(key) else { return None };
+        (stream.arm == Arm::Starved).then(|| stream.reading())
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -332,6 +332,16 @@ pub trait Driver {
 
     fn counters(&self) -> DriverCounters;
 
+    /// Buffers that are lent for receives, small ones and those for bulk; none where nothing is lent in advance.
+    fn lent(&self) -> [u64; 2] {
+        [0; 2]
+    }
+
+    /// Whether one of them is where a receive of this descriptor would look.
+    fn has_lent(&self, _desc: Desc, _bulk: bool) -> bool {
+        true
+    }
+
     /// The moment now. Reads the clock; only for what happens outside turns.
     fn now(&self) -> Timestamp;
 

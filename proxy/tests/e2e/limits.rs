@@ -3,7 +3,7 @@
 
 use crate::harness::{
     Mode, Rig, bind, cluster, dial, eventually, listener, patient,
-    pattern::{Pace, receive_all, send_all},
+    pattern::{Pace, receive_all, send, send_all},
     pause,
     peers::{Backend, fill, round_trip},
     plain,
@@ -140,6 +140,35 @@ fn starved_connections_recover(mode: Mode) {
 scenario!(starved_connections_recover: uring, epoll, uring_floor);
 
 /// Waits until no byte moves any more.
+/// 200 readers that have stopped, and 16 MiB for all buffers: ordinary clients do not notice, and nothing spins.
+fn stopped_readers_do_not_take_every_buffer(mode: Mode) {
+    let flood = Backend::new(|stream| drop(send(&stream, 7, 1 << 40, Pace::Brisk)));
+    let echo = Backend::echo();
+    for forward in ["copy", "bundle", "send-zc"] {
+        let config = "[performance.buffer_pool]\nmemory_max = \"16MiB\"\n".to_owned()
+            + &listener("web", "app", &format!("forward = \"{forward}\""))
+            + &cluster("app", &[flood.address], "")
+            + &listener("echo", "echo", "")
+            + &cluster("echo", &[echo.address], "");
+        let mut rig = Rig::start(mode, &config);
+        let stopped: Vec<TcpStream> = (0..200).map(|_| rig.connect()).collect();
+        rig.settle_bytes();
+        let other = rig.address("echo");
+        let before = rig.cpu_time();
+        let start = Instant::now();
+        for _ in 0..50 {
+            round_trip(&dial(other).unwrap(), b"hello").unwrap();
+            pause();
+        }
+        let (spent, took) = (rig.cpu_time() - before, start.elapsed());
+        assert!(spent < took / 4, "{forward}: {spent:?} of CPU in {took:?}");
+        assert_eq!(rig.metric("balance_loop_starved_connections"), 0.0, "{forward}");
+        drop(stopped);
+        rig.settled();
+    }
+}
+scenario!(stopped_readers_do_not_take_every_buffer: uring, epoll, uring_floor);
+
 /// 2,000 clients that send half a message and stop, while 20 others are served.
 fn half_messages_do_not_disturb_others(mode: Mode) {
     let backend = Backend::echo();

@@ -132,7 +132,12 @@ impl Lane {
 
     /// Buffers lent to the kernel.
     pub(super) fn lent(&self) -> u64 {
-        u64::from(self.bufs.lent()) + self.bulk.as_ref().map_or(0, |b| u64::from(b.lent()))
+        self.lent_by_class().iter().sum()
+    }
+
+    /// Small ones, and those for bulk.
+    pub(super) fn lent_by_class(&self) -> [u64; 2] {
+        [u64::from(self.bufs.lent()), self.bulk.as_ref().map_or(0, |b| u64::from(b.lent()))]
     }
 
     /// Have an eventfd signalled when this lane has work. Polling the ring itself would not do: with DEFER_TASKRUN,

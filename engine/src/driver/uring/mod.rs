@@ -262,6 +262,11 @@ impl UringDriver {
         self.push(0, &entry);
     }
 
+    /// While buffers are scarce, nobody receives into large ones.
+    fn receives_bulk(&self, wanted: bool) -> bool {
+        wanted && !self.pool.is_scarce()
+    }
+
     fn hold(&mut self, lane: usize, key: OpKey, what: What) -> u64 {
         let held = self.held.insert(key, what);
         user_data(lane, Kind::Held, held.index(), held.generation())
@@ -289,6 +294,16 @@ impl Driver for UringDriver {
             min_wait_turns: self.min_wait_turns,
             ring_buffers: self.lanes.iter().map(Lane::lent).sum(),
         }
+    }
+
+    fn lent(&self) -> [u64; 2] {
+        let sums = self.lanes.iter().map(Lane::lent_by_class);
+        sums.fold([0; 2], |sum, lane| [sum[0] + lane[0], sum[1] + lane[1]])
+    }
+
+    fn has_lent(&self, desc: Desc, bulk: bool) -> bool {
+        let bulk = self.receives_bulk(bulk);
+        self.lanes[desc.lane()].lent_by_class()[usize::from(bulk)] > 0
     }
 
     fn now(&self) -> Timestamp {

@@ -110,6 +110,8 @@ impl UringDriver {
         if index >= 1 << INDEX_BITS {
             return self.fail(key, Errno(libc::ENOMEM));
         }
+        let scarce = self.pool.is_scarce();
+        let bulk = self.receives_bulk(bulk);
         let bundle = bulk && self.config.features.has(Feature::Bundle);
         let group = match self.lanes[lane].group(bulk, &self.config, &self.pool) {
             Ok(group) => group,
@@ -117,7 +119,11 @@ impl UringDriver {
         };
         let kind = if bulk { Kind::BulkRecv } else { Kind::Recv };
         let data = user_data(lane, kind, index, key.generation());
-        let entry = if bundle {
+        let entry = if scarce {
+            // One buffer and no more: a receive that goes on takes up to 32 before it hears that it is to stop.
+            let entry = on!(desc, |fd| opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(group).build());
+            entry.flags(squeue::Flags::BUFFER_SELECT)
+        } else if bundle {
             on!(desc, |fd| opcode::RecvMultiBundle::new(fd, group).build())
         } else {
             on!(desc, |fd| opcode::RecvMulti::new(fd, group).build())
