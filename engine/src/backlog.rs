@@ -36,6 +36,7 @@ impl List {
 }
 
 impl Backlog {
+    #[inline]
     pub(crate) fn push(&mut self, list: &mut List, chunk: Chunk) {
         let added = self.chunks.insert(Waiting { chunk, next: u32::MAX }).index();
         if list.is_empty() {
@@ -47,6 +48,7 @@ impl Backlog {
         list.len += 1;
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self, list: &mut List) -> Option<Chunk> {
         if list.is_empty() {
             return None;

@@ -29,6 +29,9 @@ enum Alarm {
     Expire(TaskId),
 }
 
+/// No larger than what nearly all of them are.
+const _: () = assert!(size_of::<Alarm>() <= size_of::<Waker>());
+
 /// The inside of a shard, shared by its tasks. `Rc`, not `Arc`: it never leaves its thread.
 pub(crate) struct Core {
     driver: RefCell<Box<dyn Driver>>,

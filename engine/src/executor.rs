@@ -86,6 +86,9 @@ struct Task {
     bounded: bool,
 }
 
+/// Every connection has one: 32 bytes with its generation, beside the future itself.
+const _: () = assert!(size_of::<Task>() <= 24);
+
 /// See the module's documentation.
 pub(crate) struct Executor {
     tasks: RefCell<Slab<Task>>,

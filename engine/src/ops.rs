@@ -254,7 +254,10 @@ impl Ops {
             debug_assert!(false, "polled a receive that is none");
             return (Poll::Ready(Received::Failed(Errno::CANCELED)), Followup::Nothing);
         };
-        if let Some(chunk) = self.backlog.pop(&mut stream.unread) {
+        // Looked at here, for mostly nothing has come.
+        if !stream.unread.is_empty()
+            && let Some(chunk) = self.backlog.pop(&mut stream.unread)
+        {
             let followup = if stream.full && stream.unread.is_empty() { self.resume(key) } else { Followup::Nothing };
             return (Poll::Ready(Received::Data(chunk)), followup);
         }
