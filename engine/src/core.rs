@@ -349,7 +349,8 @@ impl Core {
         if waiting == 0 {
             return;
         }
-        let mut room = self.driver.borrow().lent();
+        let lent = self.driver.borrow().lent();
+        let mut room = lent.unwrap_or_default();
         // What the pool has, the driver lends before anything is received.
         let in_pool = [Class::Small, Class::Medium].map(|class| self.pool.take(class).is_some());
         for (room, _) in room.iter_mut().zip(in_pool).filter(|(room, in_pool)| **room == 0 && *in_pool) {
@@ -361,7 +362,8 @@ impl Core {
             }
             let Some(key) = self.starved.borrow_mut().pop_front() else { return };
             let Some(Reading { desc, bulk }) = self.ops.borrow().starved(key) else { continue };
-            let class = usize::from(bulk && !self.pool.is_scarce());
+            // Where nothing is lent in advance, any buffer will do.
+            let class = usize::from(bulk && lent.is_some() && !self.pool.is_scarce());
             if room[class] == 0 || !(in_pool[class] || self.driver.borrow().has_lent(desc, bulk)) {
                 self.starved.borrow_mut().push_back(key);
                 continue;

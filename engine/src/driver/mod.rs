@@ -332,9 +332,9 @@ pub trait Driver {
 
     fn counters(&self) -> DriverCounters;
 
-    /// Buffers that are lent for receives, small ones and those for bulk; none where nothing is lent in advance.
-    fn lent(&self) -> [u64; 2] {
-        [0; 2]
+    /// Buffers that are lent for receives, small ones and those for bulk; `None` where nothing is lent in advance.
+    fn lent(&self) -> Option<[u64; 2]> {
+        None
     }
 
     /// Whether one of them is where a receive of this descriptor would look.

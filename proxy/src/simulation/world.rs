@@ -468,12 +468,15 @@ impl World {
         let longest = |limit: Option<Duration>| limit.unwrap_or_default();
         let plan = &self.plan;
         let attempts = u32::from(plan.connect_attempts);
-        let rest = plan.connect_timeout * attempts + longest(plan.idle) + longest(plan.half_close);
+        let rest = plan.connect_timeout * attempts + longest(plan.idle) + longest(plan.half_close) + longest(plan.peek);
         let deadline = self.now() + rest + Duration::from_secs(5);
         while !self.state.table.borrow().is_empty() {
             if self.now() > deadline {
                 let left = self.state.table.borrow().len();
-                return self.ledger.fail(format!("{left} connections remain although both of their ends are gone"));
+                return self.ledger.fail(format!(
+                    "{left} connections remain although both of their ends are gone; {}",
+                    self.describe()
+                ));
             }
             self.sleep(Duration::from_millis(50)).await;
         }

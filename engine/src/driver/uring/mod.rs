@@ -296,9 +296,8 @@ impl Driver for UringDriver {
         }
     }
 
-    fn lent(&self) -> [u64; 2] {
-        let sums = self.lanes.iter().map(Lane::lent_by_class);
-        sums.fold([0; 2], |sum, lane| [sum[0] + lane[0], sum[1] + lane[1]])
+    fn lent(&self) -> Option<[u64; 2]> {
+        self.lanes.iter().map(Lane::lent_by_class).reduce(|sum, lane| [sum[0] + lane[0], sum[1] + lane[1]])
     }
 
     fn has_lent(&self, desc: Desc, bulk: bool) -> bool {
