@@ -13,12 +13,15 @@
 pub mod cli;
 mod cpu;
 mod failure;
+mod hdr;
 mod load;
+mod machine;
 mod micro;
 mod pattern;
 mod peers;
 mod plan;
 mod report;
+mod series;
 mod stats;
 mod tally;
 mod threads;
