@@ -36,6 +36,11 @@ mod values;
 
 pub use failure::{Failure, FailureKind};
 
+/// Tests count what is asked of it.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: balance_engine::testing::CountingAllocator = balance_engine::testing::CountingAllocator;
+
 /// Runs `balance-shard bench …` to its end. Answers go to standard output.
 ///
 /// # Errors

@@ -129,7 +129,7 @@ impl Drop for AliveGuard {
 }
 
 impl Shard {
-    fn new(handle: &Handle, plan: Arc<Plan>, place: Place) -> Rc<Self> {
+    pub(super) fn new(handle: &Handle, plan: Arc<Plan>, place: Place) -> Rc<Self> {
         let connections = Plan::share(u64::from(plan.all_connections()), place.shard, place.shards) as u32;
         let tickets = match plan.limit {
             Limit::Requests(total) => Plan::share(total, place.shard, place.shards),
@@ -169,6 +169,18 @@ impl Shard {
             heads: Rc::new(Memory::new()),
             piece: handle.pool().optimal(piece).unwrap_or(Class::Large),
         })
+    }
+
+    /// Start its connections.
+    ///
+    /// # Errors
+    /// More connections than a shard has room for.
+    pub(super) fn spawn_all(self: &Rc<Self>) -> io::Result<()> {
+        let Place { shard, shards } = self.place;
+        for number in (shard as u32..self.plan.all_connections()).step_by(shards) {
+            self.handle.spawn(Admission::Always, modes::run(Rc::clone(self), number)).map_err(|_| full())?;
+        }
+        Ok(())
     }
 
     /// To be held by a connection's task. The shard counts its tasks before they run.
@@ -335,11 +347,9 @@ pub(super) fn live(
     place: Place,
     events: mpsc::Sender<Event>,
 ) -> io::Result<()> {
-    let shard = Shard::new(handle, Arc::clone(&plan), place);
-    for number in (place.shard as u32..plan.all_connections()).step_by(place.shards) {
-        handle.spawn(Admission::Always, modes::run(Rc::clone(&shard), number)).map_err(|_| full())?;
-    }
-    let mut inbox = LoadInbox { shard: Rc::clone(&shard), events, announced: false };
+    let shard = Shard::new(handle, plan, place);
+    shard.spawn_all()?;
+    let mut inbox = LoadInbox::new(&shard, events);
     shard::run(handle, &Clock::monotonic(), mailbox, &mut inbox)?;
     if handle.stats().tasks.panicked > 0 {
         return Err(io::Error::other("a connection's task panicked"));
@@ -351,7 +361,8 @@ fn full() -> io::Error {
     io::Error::other("the table of tasks is full")
 }
 
-struct LoadInbox {
+/// What a shard hears from the controller, and what it tells it.
+pub(super) struct LoadInbox {
     shard: Rc<Shard>,
     events: mpsc::Sender<Event>,
     /// [`Event::Opened`] is sent.
@@ -394,6 +405,10 @@ impl Inbox for LoadInbox {
 }
 
 impl LoadInbox {
+    pub(super) fn new(shard: &Rc<Shard>, events: mpsc::Sender<Event>) -> Self {
+        Self { shard: Rc::clone(shard), events, announced: false }
+    }
+
     fn tell(&self, event: Event) {
         // The controller listens until every shard has ended.
         let _ = self.events.send(event);

@@ -3,6 +3,7 @@
 mod behaviour;
 mod http;
 mod listen;
+pub(crate) mod stall;
 
 use crate::{
     alarms::Alarms,
@@ -19,6 +20,7 @@ use balance_engine::{
     net::Listener,
     shard::{self, Inbox},
 };
+use stall::Stall;
 use std::{fmt::Write, io, net::SocketAddr, ops::ControlFlow, os::fd::OwnedFd, rc::Rc};
 
 /// What a server does.
@@ -121,7 +123,7 @@ impl Server {
             sockets.iter_mut().zip(of_shards).for_each(|(list, socket)| list.push((*kind, socket)));
         }
         let sockets = std::cell::RefCell::new(sockets);
-        let stall = http::Stall::default();
+        let stall = Stall::default();
         let shards = ground.start(|number| {
             let sockets = std::mem::take(&mut sockets.borrow_mut()[number]);
             let stall = stall.clone();
@@ -166,14 +168,14 @@ fn serve(
     mailbox: &mut Receiver<Stop>,
     shard: usize,
     sockets: Vec<(Kind, OwnedFd)>,
-    stall: &http::Stall,
+    stall: &Stall,
 ) -> io::Result<()> {
     listen_on(handle, shard, sockets, stall)?;
     shard::run(handle, &Clock::monotonic(), mailbox, &mut ServeInbox)
 }
 
 /// Start the tasks of a server's shard.
-fn listen_on(handle: &Handle, shard: usize, sockets: Vec<(Kind, OwnedFd)>, stall: &http::Stall) -> io::Result<()> {
+pub(crate) fn listen_on(handle: &Handle, shard: usize, sockets: Vec<(Kind, OwnedFd)>, stall: &Stall) -> io::Result<()> {
     let full = |_| io::Error::other("the table of tasks is full");
     let alarms = Alarms::new(handle);
     handle.spawn(Admission::Always, Rc::clone(&alarms).ring()).map_err(full)?;

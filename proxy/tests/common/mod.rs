@@ -102,15 +102,20 @@ impl Proxy {
     }
 
     /// As [`Proxy::start`], for a command that becomes the binary.
-    pub(crate) fn launch(mut command: Command) -> Self {
+    pub(crate) fn launch(command: Command) -> Self {
+        let mut proxy = Self::begin(command);
+        proxy.line("listening admin ");
+        proxy
+    }
+
+    /// Any command of the binary that goes on for a while.
+    pub(crate) fn begin(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let lines = Arc::default();
         collect(child.stdout.take().expect("piped"), &lines);
         collect(child.stderr.take().expect("piped"), &lines);
-        let mut proxy = Self { child, lines };
-        proxy.line("listening admin ");
-        proxy
+        Self { child, lines }
     }
 
     /// What follows `prefix` on the first line that starts with it.

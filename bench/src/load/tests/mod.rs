@@ -1,6 +1,8 @@
 //! The load against servers that are known: our own, and some that misbehave.
 
+mod allocations;
 mod http;
+mod truth;
 
 use super::*;
 use crate::{

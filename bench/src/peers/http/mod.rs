@@ -5,43 +5,21 @@ mod answer;
 mod path;
 mod request;
 
-use crate::{alarms::Alarms, http::BODY_HEADER, http::head::Memory};
+use crate::{
+    alarms::Alarms,
+    http::{BODY_HEADER, head::Memory},
+    peers::stall::Stall,
+};
 use answer::{Answers, Prepared};
 use balance_engine::{
     Handle, Received,
     buf::{Buffer, Class},
-    clock::Timestamp,
     executor::Admission,
     net::{Listener, Socket},
 };
 use path::{Form, Sin};
 use request::{Bad, Event, Head, Reader, Request};
-use std::{
-    future::poll_fn,
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::Poll,
-};
-
-/// Until when nobody is answered, in nanoseconds of the engine's clock; all shards of a server share it.
-#[derive(Clone, Default)]
-pub(super) struct Stall(Arc<AtomicU64>);
-
-impl Stall {
-    fn until(&self) -> Timestamp {
-        Timestamp::from_nanos(self.0.load(Ordering::Relaxed))
-    }
-
-    /// One that goes on is not made longer.
-    fn begin(&self, now: Timestamp, until: Timestamp) {
-        if self.until() <= now {
-            self.0.store(until.as_nanos(), Ordering::Relaxed);
-        }
-    }
-}
+use std::{future::poll_fn, rc::Rc, task::Poll};
 
 /// What the connections of a shard share.
 struct Shard {
