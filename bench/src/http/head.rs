@@ -45,11 +45,14 @@ pub(crate) struct Fields {
     pub(crate) pattern: Option<u64>,
 }
 
-/// A head from its first byte on: how long it is, its first line and its fields. `None`: it is not all there.
+/// A whole head: how long it is, its first line, its fields.
+pub(crate) type Lines<'a> = (usize, &'a [u8], Fields);
+
+/// A head from its first byte on. `None`: it is not all there.
 ///
 /// # Errors
 /// Bytes that cannot become a head.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, &[u8], Fields)>, BadHead> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Lines<'_>>, BadHead> {
     let Some(first) = line(bytes)? else { return unfinished(bytes) };
     if first.is_empty() {
         return Err(BadHead::StartLine);

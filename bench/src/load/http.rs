@@ -1,4 +1,4 @@
-//! What a connection does that speaks in requests and answers: as many requests ahead as there may be, and each in time.
+//! What a connection does that speaks in requests and answers: as many requests ahead as there may be, each in time.
 
 use super::{
     link::{Link, Open},

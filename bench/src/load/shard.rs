@@ -321,7 +321,7 @@ impl Shard {
         let mut part = self.take(None);
         part.tally.unfinished = self.busy.get();
         part.tally.open = self.open.get();
-        let until = self.measuring_until.get().unwrap_or(self.handle.now());
+        let until = self.measuring_until.get().unwrap_or_else(|| self.handle.now());
         part.tally.measured = self.measuring_since.get().map(|since| until - since).unwrap_or_default();
         part
     }
@@ -419,7 +419,7 @@ impl LoadInbox {
 async fn keep_time(shard: Rc<Shard>, events: mpsc::Sender<Event>) {
     let handle = &shard.handle;
     // What an open loop measures is decided by the moments of its exchanges, not by when we look.
-    let planned = shard.counts_from().unwrap_or(handle.now());
+    let planned = shard.counts_from().unwrap_or_else(|| handle.now());
     sleep_until(handle, planned).await;
     let since = if shard.plan.rate.is_some() { planned } else { handle.now() };
     // The controller listens until every shard has ended.

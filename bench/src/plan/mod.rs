@@ -88,6 +88,7 @@ impl Plan {
             (None, Some(duration)) => Limit::After(duration),
             (None, None) => Limit::After(DURATION),
         };
+        let warm = if load.requests.is_none() { WARM } else { Duration::ZERO };
         Self {
             mode: Mode::PingPong,
             protocol: Protocol::Tcp,
@@ -98,7 +99,7 @@ impl Plan {
             halves: 0,
             size: MESSAGE_BYTES,
             limit,
-            warm: load.warm.unwrap_or(if load.requests.is_none() { WARM } else { Duration::ZERO }),
+            warm: load.warm.unwrap_or(warm),
             timeout: load.timeout,
             bytes: if load.any_bytes { Bytes::Any } else { Bytes::Checked },
             hold: false,

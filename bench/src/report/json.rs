@@ -3,7 +3,8 @@
 //! ```text
 //! { bench, version, commit (null: not a release build), machine: {kernel, cpu, cores, memory_bytes},
 //!   settings: {…everything that was asked for…},
-//!   proxy: { to, requests, errors: {KIND: count, total, examples: {KIND: text}}, statuses: {STATUS: count}, latency_us, …every figure that is printed…,
+//!   proxy: { to, requests, errors: {KIND: count, total, examples: {KIND: text}}, statuses: {STATUS: count},
+//!            latency_us, …every figure that is printed…,
 //!            client_bound: bool, client_bound_because: [text], client: {cpu_shares, lag_us} },
 //!   series: [ { t_s, span_s, requests, errors, bytes, p50_us, p99_us, p999_us, max_us, cpu_s, target_cpu_s } ],
 //!   latency: { raw_us, corrected_us, raw_hdr, corrected_hdr },
@@ -19,7 +20,7 @@
 //!   intended: `corrected_us` and `corrected_hdr` are null there. `*_hdr` are histograms in nanoseconds, HdrHistogram's
 //!   compressed V2 in base 64 ("HISTFAAA…").
 //! * `latency_us` is what is printed as latency: corrected in an open loop, raw in a closed one.
-//! * `statuses` is null where there are none, as in TCP. Of `bench latency` there are `targets` and `distribution`, too.
+//! * `statuses` is null where there are none, as in TCP. `bench latency` adds `targets` and `distribution`.
 
 use super::{Outcome, Report, latencies};
 use crate::{

@@ -144,7 +144,7 @@ impl Behaviour {
 
     /// The wait of a request that has drawn this number, from 0 to 1.
     pub(super) fn delay(&self, drawn: f64) -> Duration {
-        let chosen = self.delays.iter().find(|(_, up_to)| drawn < *up_to).or(self.delays.last());
+        let chosen = self.delays.iter().find(|(_, up_to)| drawn < *up_to).or_else(|| self.delays.last());
         chosen.map_or(Duration::ZERO, |(delay, _)| *delay)
     }
 }
