@@ -14,7 +14,7 @@ pub mod cli;
 mod cpu;
 mod failure;
 mod load;
-mod micro;
+pub mod micro;
 mod pattern;
 mod peers;
 mod plan;
