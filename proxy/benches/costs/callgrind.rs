@@ -1,8 +1,8 @@
 //! Instructions, counted by valgrind's callgrind in a child process.
 //!
-//! The child calls every candidate twice. Callgrind writes a dump of what has run since the last one whenever the
-//! stopwatch's region is entered and whenever it is left; those of the second kind are the regions, and the child says on
-//! its standard output whose they are. (`--toggle-collect` would count nothing else, but then nothing is dumped.)
+//! The child calls every candidate twice. Callgrind writes a dump of what has run since the last one before the
+//! stopwatch's region begins and before the function that follows it; those of the second kind are the regions, and the
+//! child says on its standard output whose they are.
 
 use crate::{BY_OTHERS, Costs, cases::Part, chosen};
 use std::{
@@ -14,7 +14,8 @@ use std::{
 /// The argument by which this program knows that it is the child.
 pub(crate) const CHILD: &str = "--counted-child";
 /// As symbols are called, demangled or not.
-const REGION: &str = "*micro*frame*timed_region*";
+const BEGIN: &str = "*micro*frame*timed_region*";
+const END: &str = "*micro*frame*region_is_over*";
 
 /// Parts whose work is the kernel's: what is left of it here says little.
 const IN_KERNEL: [&str; 2] = ["mailbox", "relay"];
@@ -57,8 +58,7 @@ fn run_child(parts: &[&Part], folder: &Path) -> Result<String, String> {
     let me = std::env::current_exe().map_err(|e| format!("this program: {e}"))?;
     let output = Command::new("valgrind")
         .arg("--tool=callgrind")
-        .arg(format!("--dump-before={REGION}"))
-        .arg(format!("--dump-after={REGION}"))
+        .args([BEGIN, END].map(|function| format!("--dump-before={function}")))
         .arg(format!("--callgrind-out-file={}", folder.join("dump").display()))
         .arg(me)
         .args(parts.iter().map(|part| part.name))
@@ -81,7 +81,7 @@ fn regions(folder: &Path) -> Result<Vec<u64>, String> {
         // The last dump, at the end of the program, has no number.
         let Ok(text) = fs::read_to_string(&dump) else { break };
         let field = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        if field("desc: Trigger:").is_some_and(|trigger| trigger.starts_with("--dump-after")) {
+        if field("desc: Trigger:").is_some_and(|trigger| trigger.contains("region_is_over")) {
             let total = field("totals:").and_then(|total| total.parse().ok());
             regions.push(total.ok_or_else(|| format!("{} has no totals", dump.display()))?);
         }
