@@ -22,7 +22,7 @@ mod interrupt;
 mod latency;
 mod load;
 mod machine;
-mod micro;
+pub mod micro;
 mod pattern;
 mod peers;
 mod plan;

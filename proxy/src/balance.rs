@@ -5,18 +5,18 @@ use balance_engine::rng::Rng;
 
 /// What a policy may know of an endpoint.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Candidate {
+pub struct Candidate {
     /// At least 1.
-    pub(crate) weight: u16,
+    pub weight: u16,
     /// Connections now, those being opened included.
-    pub(crate) active: u32,
+    pub active: u32,
     /// Neither tried for this connection already, nor set aside after a failure, nor at its limit.
-    pub(crate) usable: bool,
+    pub usable: bool,
 }
 
 /// A policy with the memory it needs from one choice to the next. A shard has its own for each cluster.
 #[derive(Debug)]
-pub(crate) enum Balancer {
+pub enum Balancer {
     RoundRobin {
         next: usize,
     },
@@ -32,7 +32,7 @@ pub(crate) enum Balancer {
 }
 
 impl Balancer {
-    pub(crate) fn new(policy: Policy, endpoints: usize) -> Self {
+    pub fn new(policy: Policy, endpoints: usize) -> Self {
         match policy {
             Policy::RoundRobin => Self::RoundRobin { next: 0 },
             Policy::WeightedRoundRobin => Self::SmoothWeighted { credit: vec![0; endpoints] },
@@ -42,7 +42,7 @@ impl Balancer {
     }
 
     /// The index of the chosen one; `None` when none is usable. `count` is the number of endpoints, `of` tells of each.
-    pub(crate) fn choose(&mut self, count: usize, of: impl Fn(usize) -> Candidate, rng: &mut Rng) -> Option<usize> {
+    pub fn choose(&mut self, count: usize, of: impl Fn(usize) -> Candidate, rng: &mut Rng) -> Option<usize> {
         match self {
             Self::RoundRobin { next } => {
                 let chosen = from(*next, count).find(|i| of(*i).usable)?;

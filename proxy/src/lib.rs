@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
-mod balance;
+pub mod balance;
 mod cidr;
 pub mod cli;
 mod client_hello;

@@ -6,14 +6,14 @@ use std::time::Duration;
 const SHORT: Effort = Effort { rounds: 2, sample: Duration::from_nanos(1) };
 
 fn suite(part: Part) -> Suite {
-    let results = measure(part.cases(), SHORT).unwrap_or_else(|e| panic!("{}: {e}", part.name()));
+    let results = measure(&mut part.cases(), SHORT).unwrap_or_else(|e| panic!("{}: {e}", part.name()));
     Suite { name: part.name(), effort: SHORT, core: None, results }
 }
 
 #[test]
 fn every_part_runs_and_its_candidates_agree() {
-    for part in Part::value_variants() {
-        let suite = suite(*part);
+    for part in Part::ALL {
+        let suite = suite(part);
         assert!(!suite.results.is_empty());
         for case in &suite.results {
             assert!(case.candidates.len() > 1, "{}: nothing to compare with", case.name);
@@ -46,13 +46,13 @@ fn text_and_json_show_every_candidate() {
 
 #[test]
 fn candidates_that_disagree_are_an_error() {
-    let answers = |name, answer| frame::Candidate::new(name, 1, move |watch| watch.time(|| answer));
+    let answers = |name, answer| Candidate::new(name, 1, move |watch| watch.time(|| answer));
     let case = |answer| Case {
         name: "sum",
         operation: "step",
         candidates: vec![answers("ours", 1), answers("theirs", answer)],
     };
-    assert!(measure(vec![case(1)], SHORT).is_ok());
-    let message = measure(vec![case(2)], SHORT).err().expect("they disagree").message;
+    assert!(measure(&mut [case(1)], SHORT).is_ok());
+    let message = measure(&mut [case(2)], SHORT).err().expect("they disagree").message;
     assert!(message.starts_with("sum: ") && message.contains("answers"), "{message}");
 }

@@ -60,14 +60,14 @@ impl Default for LadderSettings {
 
 /// What to do after an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Advice {
+pub enum Advice {
     Stay,
     Change(RungKind),
 }
 
 /// The memory of one direction.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Observer {
+pub struct Observer {
     /// Bytes of the burst that is under way, since it last spoke for a change.
     burst: u32,
     /// The burst under way has spoken for a change.
@@ -82,7 +82,7 @@ pub(crate) struct Observer {
 
 impl Observer {
     /// On the copy rung: bytes came.
-    pub(crate) fn copied(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
+    pub fn copied(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
         self.burst = self.burst.saturating_add(bytes);
         match settings.forward {
             Forward::Always(RungKind::Copy) => Advice::Stay,
@@ -104,7 +104,7 @@ impl Observer {
     }
 
     /// On the copy rung: the source has nothing more for now.
-    pub(crate) fn dried_up(&mut self) {
+    pub fn dried_up(&mut self) {
         if self.burst > 0 && !self.spoke {
             self.streak = 0;
         }
@@ -113,7 +113,7 @@ impl Observer {
     }
 
     /// On a bulk rung: one read brought so many bytes, and the source has no more for now.
-    pub(crate) fn bulk_read(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
+    pub fn bulk_read(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
         if bytes >= settings.promote_bytes / 2 || settings.forward != Forward::Auto {
             self.streak = 0;
             return Advice::Stay;
@@ -124,12 +124,12 @@ impl Observer {
     }
 
     /// Back on copy: count from the beginning.
-    pub(crate) fn start_over(&mut self) {
+    pub fn start_over(&mut self) {
         *self = Self { no_splice: self.no_splice, returns: self.returns.saturating_add(1), ..Self::default() };
     }
 
     /// Splice could not be had (descriptors or pipes were used up): this direction does without from here on.
-    pub(crate) fn refused(&mut self) {
+    pub fn refused(&mut self) {
         *self = Self { no_splice: true, ..Self::default() };
     }
 

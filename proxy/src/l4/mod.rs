@@ -17,7 +17,7 @@ mod tally;
 mod tests;
 
 pub(crate) use accept::accept_loop;
-pub use ladder::{Forward, LadderSettings};
+pub use ladder::{Advice, Forward, LadderSettings, Observer};
 pub(crate) use peek::KEPT_BYTES_MAX;
 #[cfg(test)]
 pub use script::Script;
