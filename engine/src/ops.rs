@@ -289,6 +289,11 @@ impl Ops {
         matches!(self.slots.get(key), Some(Slot { state: State::Stream(Stream { end: Some(End::Failed(_)), .. }), .. }))
     }
 
+    /// The stream has something to say to whoever polls it.
+    pub(crate) fn has_news(&self, key: Key) -> bool {
+        matches!(self.slots.get(key), Some(Slot { state: State::Stream(stream), .. }) if stream.has_news())
+    }
+
     /// The reader wants no more for now. Returns what to cancel.
     pub(crate) fn pause(&mut self, key: Key) -> Option<Token> {
         let Some(Slot { token, state: State::Stream(stream), .. }) = self.slots.get_mut(key) else { return None };

@@ -15,7 +15,7 @@ use crate::{
     per_ip::{Addresses, Limits},
     permits::Limit,
 };
-use balance_config::model::{Address, Peek, Policy, ProxyProtocolVersion, Queue, SocketOptions};
+use balance_config::model::{self, Address, Peek, Policy, ProxyProtocolVersion, Queue, SocketOptions};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct Listener {
     pub idle_timeout: Option<Duration>,
     pub half_close_timeout: Option<Duration>,
     pub ladder: LadderSettings,
+    /// There where HTTP is spoken.
+    pub(crate) http: Option<Arc<model::Http>>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) per_ip: Option<PerIp>,
 }
@@ -88,6 +90,11 @@ pub struct Cluster {
     /// Connections wait in the list of this limit, for a permit of it or of an endpoint.
     pub limit: Arc<Limit>,
     pub queue: Queue,
+    /// For HTTP: of its idle connections, so many may be kept.
+    pub idle_limit: Arc<Limit>,
+    pub pool: model::Pool,
+    pub timeouts: model::ClusterTimeouts,
+    pub retry: model::Retry,
     pub socket: SocketOptions,
     /// The PROXY header that endpoints get.
     pub proxy_protocol: Option<ProxyProtocolVersion>,
@@ -100,6 +107,8 @@ pub struct Endpoint {
     pub weight: u16,
     pub max_connections: Option<u32>,
     pub limit: Arc<Limit>,
+    /// Of its connections without a request, so many may be kept.
+    pub idle_limit: Arc<Limit>,
 }
 
 impl Snapshot {
@@ -113,7 +122,9 @@ impl Snapshot {
         }
         for cluster in &self.clusters {
             cluster.limit.set_max(cluster.max_connections);
+            cluster.idle_limit.set_max(cluster.pool.idle_max);
             for endpoint in &cluster.endpoints {
+                endpoint.idle_limit.set_max(cluster.pool.idle_per_endpoint_max);
                 endpoint.limit.set_max(endpoint.max_connections);
             }
         }

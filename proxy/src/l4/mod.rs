@@ -18,6 +18,9 @@ mod tests;
 
 pub(crate) use accept::accept_loop;
 pub use ladder::{Forward, LadderSettings};
+pub(crate) use preface::{Preface, Told};
+pub(crate) use relay::{Moved, Relay, Verdict};
+pub(crate) use silence::Silence;
 pub(crate) use peek::KEPT_BYTES_MAX;
 #[cfg(test)]
 pub use script::Script;

@@ -154,11 +154,21 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
             let id = EndpointId(ids.endpoints.id((from.name.clone(), address.clone())));
             let known = known.get(&id).copied();
             let limit = known.map_or_else(
-                || Limit::new(e.max_connections, Arc::clone(limit.waits())),
+                || Limit::new(e.max_connections.or(from.pool.per_endpoint_max), Arc::clone(limit.waits())),
                 |known| Arc::clone(&known.limit),
             );
-            let new =
-                Endpoint { id, address: address.clone(), weight: e.weight, max_connections: e.max_connections, limit };
+            let idle_limit = known.map_or_else(
+                || Limit::new(from.pool.idle_per_endpoint_max, WaitList::new()),
+                |known| Arc::clone(&known.idle_limit),
+            );
+            let new = Endpoint {
+                id,
+                address: address.clone(),
+                weight: e.weight,
+                max_connections: e.max_connections.or(from.pool.per_endpoint_max),
+                limit,
+                idle_limit,
+            };
             let same =
                 |old: &Endpoint, new: &Endpoint| old.weight == new.weight && old.max_connections == new.max_connections;
             reuse(known, new, same)
@@ -173,6 +183,11 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
         fail_timeout: from.fail_timeout,
         max_connections: from.max_connections,
         limit,
+        idle_limit: old
+            .map_or_else(|| Limit::new(from.pool.idle_max, WaitList::new()), |o| Arc::clone(&o.idle_limit)),
+        pool: from.pool,
+        timeouts: from.timeouts,
+        retry: from.retry,
         queue: from.queue,
         socket: from.socket,
         proxy_protocol: from.proxy_protocol,
@@ -185,6 +200,9 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
             && old.fail_timeout == new.fail_timeout
             && old.max_connections == new.max_connections
             && old.queue == new.queue
+            && old.pool == new.pool
+            && old.timeouts == new.timeouts
+            && old.retry == new.retry
             && old.socket == new.socket
             && old.proxy_protocol == new.proxy_protocol
     })
@@ -233,6 +251,10 @@ fn listener(
         idle_timeout: from.idle_timeout,
         half_close_timeout: from.half_close_timeout,
         ladder,
+        http: from.http.as_ref().map(|http| {
+            let known = old.and_then(|old| old.http.as_ref()).filter(|known| ***known == *http);
+            known.map_or_else(|| Arc::new(http.clone()), Arc::clone)
+        }),
         guard: Arc::new(Guard::new(from)),
         per_ip: from.per_ip.map(|wanted| per_ip(&wanted, old)),
     };
@@ -244,6 +266,7 @@ fn listener(
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
             && old.ladder == new.ladder
+            && same_or_none(old.http.as_ref(), new.http.as_ref())
             && old.guard == new.guard
             && same_per_ip(old.per_ip.as_ref(), new.per_ip.as_ref())
     })
