@@ -40,6 +40,6 @@ pub(crate) use request::{Method, Request, parse_request};
 pub(crate) use response::{Response, parse_response};
 pub(crate) use target::{Authority, Form};
 pub(crate) use write::{
-    Added, CONTINUE, Connection, Edits, ErrorOut, FieldName, Format, NameSet, RequestOut, ResponseOut, Unwritable,
-    write_error, write_request, write_response, write_trailers,
+    Added, AnswerOut, CONTINUE, Connection, Edits, ErrorOut, FieldName, Format, NameSet, RequestOut, ResponseOut, Unwritable,
+    write_answer, write_error, write_request, write_response, write_trailers,
 };

@@ -74,6 +74,11 @@ impl NameSet {
         }
     }
 
+    /// A name that is known to all is in it.
+    fn has(&self, name: NameRef) -> bool {
+        name.known_number().is_some_and(|number| self.known >> number & 1 != 0)
+    }
+
     #[inline]
     fn contains(&self, field: &Field, bytes: &[u8]) -> bool {
         match field.name.and_then(NameRef::known_number) {
@@ -276,6 +281,58 @@ impl<'a> ErrorOut<'a> {
             connection: Connection::Close,
         }
     }
+}
+
+/// A response of ours with a body that the configuration gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerOut<'a> {
+    pub(crate) status: u16,
+    /// Of a redirect.
+    pub(crate) location: Option<&'a [u8]>,
+    /// Of the body; means nothing where that is empty.
+    pub(crate) content_type: &'a [u8],
+    pub(crate) body: &'a [u8],
+    /// The request was HEAD: no body follows, though its length is told.
+    pub(crate) head_only: bool,
+    pub(crate) edits: Edits<'a>,
+    pub(crate) connection: Connection<'a>,
+}
+
+/// Writes a whole response to the start of `out`, and says how long it is. A field that is set instead of ours takes
+/// its place.
+///
+/// # Errors
+/// When `out` is too small, or something in `how` may not be written.
+pub(crate) fn write_answer(out: &mut [u8], how: &AnswerOut<'_>) -> Result<usize, Unwritable> {
+    let mut out = Out { bytes: out, len: 0 };
+    for part in [&b"HTTP/1.1 "[..], Decimal::new(u64::from(how.status)).as_bytes(), b" "] {
+        out.put(part)?;
+    }
+    out.put(phrase(how.status).as_bytes())?;
+    out.put(b"\r\n")?;
+    let has_body = !how.body.is_empty();
+    let own: [(&[u8], NameRef, Option<&[u8]>); 2] = [
+        (b"Location", known::LOCATION, how.location),
+        (b"Content-Type", known::CONTENT_TYPE, has_body.then_some(how.content_type)),
+    ];
+    for (name, id, value) in own {
+        let Some(value) = value.filter(|_| !how.edits.removed.has(id)) else { continue };
+        if find_not_text(value, 0) < value.len() {
+            return Err(Unwritable::Invalid);
+        }
+        out.line(name, value)?;
+    }
+    out.added(how.edits.added)?;
+    // RFC 9110, 8.6: no length is told where there can be no body.
+    if how.status != 204 && how.status != 304 {
+        out.length(how.body.len() as u64)?;
+    }
+    out.connection(how.connection)?;
+    out.put(b"\r\n")?;
+    if !how.head_only && how.status != 204 && how.status != 304 {
+        out.put(how.body)?;
+    }
+    Ok(out.len)
 }
 
 /// Writes a whole response to the start of `out`, and says how long it is.
