@@ -101,6 +101,11 @@ impl Decoder {
         self.take(bytes.min(self.left()));
     }
 
+    /// True once the empty line behind the trailers has been read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Done
+    }
+
     /// Reads up to the next run of data, the end, or the end of `input`.
     pub(crate) fn decode(&mut self, input: &[u8], limits: &Limits, names: &Interner, trailers: &mut Head) -> Step {
         match self.advance(input, limits, names, trailers) {

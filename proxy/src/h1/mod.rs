@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Reading order: `request` and `response` say what a head means, `head` how field lines are read, `framing` how long a
-//! message is, `target` what is asked for, `chunk` the one transfer coding, `write` what leaves, `exchange` what the
-//! two sides of one request owe each other.
+//! message is, `target` what is asked for, `body` and `chunk` what follows a head, `write` what leaves, `exchange` what
+//! the two sides of one request owe each other.
 //!
 //! Invariants:
 //! * One verdict for the same bytes, however they were cut. Of several faults the first counts.
@@ -17,8 +17,10 @@
 //! * What is written can be read again by the same strict parser, as the same message.
 //! * Work is linear in the bytes, and bounded by [`Limits`] before anything is believed.
 
+mod body;
 mod bytes;
 pub(crate) mod chunk;
+mod exchange;
 mod framing;
 mod head;
 mod limits;
@@ -31,6 +33,8 @@ mod target;
 mod tests;
 mod write;
 
+pub(crate) use body::Incoming;
+pub(crate) use exchange::{Answer, Exchange, is_reusable};
 pub(crate) use framing::{Body, Version};
 pub(crate) use head::{Field, Head, Parsed, Span};
 pub(crate) use limits::{Limits, Underscores};

@@ -107,7 +107,7 @@ reasons! {
     /// A status that is not three digits from 100 to 599 (RFC 9110, 15).
     Status = 400 "status",
     /// A byte in the reason phrase that may not be there (RFC 9112, 4).
-    ReasonPhrase = 400 "reason_phrase",
+    Phrase = 400 "reason_phrase",
     /// A line that ends without CR (RFC 9112, 2.2 allows to accept it, and that is how smuggling begins).
     BareLf = 400 "bare_lf",
     /// A CR that is not before an LF (RFC 9112, 2.2).

@@ -94,7 +94,7 @@ fn start_line(bytes: &[u8]) -> Result<Option<Start>, Reason> {
         Some(_) => return Err(Reason::Status),
     };
     let end = find_not_text(bytes, from);
-    if !is_line_end(bytes, end, Reason::ReasonPhrase)? {
+    if !is_line_end(bytes, end, Reason::Phrase)? {
         return Ok(None);
     }
     Ok(Some(Start { version, status, phrase: Span::new(from, end), next: end + 2 }))

@@ -67,6 +67,8 @@ pub(crate) struct NameSet {
 const _: () = assert!(known::COUNT <= 128, "the known names need a wider set");
 
 impl NameSet {
+    pub(crate) const EMPTY: Self = Self { known: 0, others: Vec::new() };
+
     pub(crate) fn insert(&mut self, name: &[u8], names: &Interner) {
         match names.lookup(name).and_then(NameRef::known_number) {
             Some(number) => self.known |= 1 << number,
@@ -164,7 +166,7 @@ pub(crate) fn write_request(
         0..0
     };
     if let Some(host) = host {
-        if find_not_target(host, 0) < host.len() {
+        if host.is_empty() || find_not_target(host, 0) < host.len() {
             return Err(Unwritable::Invalid);
         }
         out.put(bytes.get(run).unwrap_or_default())?;
@@ -270,10 +272,10 @@ impl Format {
     }
 }
 
-impl<'a> ErrorOut<'a> {
+impl ErrorOut<'static> {
     /// For a message that was refused: its connection is closed.
-    pub(crate) fn of(refusal: Refusal, accept: Option<&[u8]>, asked: Option<Method>) -> ErrorOut<'static> {
-        ErrorOut {
+    pub(crate) fn of(refusal: Refusal, accept: Option<&[u8]>, asked: Option<Method>) -> Self {
+        Self {
             status: refusal.status(),
             code: refusal.code(),
             format: Format::accepted(accept),
