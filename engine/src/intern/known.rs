@@ -116,6 +116,9 @@ known! {
     X_REQUESTED_WITH = "x-requested-with",
 }
 
+/// How many names are known.
+pub const COUNT: usize = NAMES.len();
+
 /// Sparse, so that most lookups of an unknown name end at the first probe.
 const PLACES: usize = 512;
 const EMPTY: u8 = u8::MAX;
