@@ -133,8 +133,13 @@ pub(crate) fn parse_path(text: &str) -> Result<String, Fault> {
     const RULES: PathRules = PathRules { merge_slashes: false, encoded_slashes: EncodedSlashes::Keep };
     let wrong = || Fault::new(format!("{} is not a path", quoted(text)));
     if !text.starts_with('/') {
-        let help = if text.is_empty() { "write \"/\"".to_owned() } else { format!("it starts with a slash: \"/{text}\"") };
-        return Err(if text.contains("://") { wrong().help("write it without scheme and host") } else { wrong().help(help) });
+        let help =
+            if text.is_empty() { "write \"/\"".to_owned() } else { format!("it starts with a slash: \"/{text}\"") };
+        return Err(if text.contains("://") {
+            wrong().help("write it without scheme and host")
+        } else {
+            wrong().help(help)
+        });
     }
     if text.len() > PATH_BYTES_MAX {
         return Err(Fault::new(format!("a path has at most {PATH_BYTES_MAX} bytes, and this one {}", text.len())));
@@ -201,7 +206,9 @@ mod tests {
 
     #[test]
     fn paths() {
-        for (text, expected) in [("/", "/"), ("/a/", "/a/"), ("/%7Ea/%c3", "/~a/%C3"), ("/a/./b", "/a/b"), ("/a*b", "/a*b")] {
+        for (text, expected) in
+            [("/", "/"), ("/a/", "/a/"), ("/%7Ea/%c3", "/~a/%C3"), ("/a/./b", "/a/b"), ("/a*b", "/a*b")]
+        {
             assert_eq!(parse_path(text).as_deref(), Ok(expected));
         }
         refused(parse_path(""), "write \"/\"");

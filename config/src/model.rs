@@ -6,9 +6,9 @@
 mod http;
 
 pub use self::http::{
-    AcceptId, BodyProgress, ClusterTimeouts, ConnectionPool, DirectResponse, EncodedSlashes, Forwarding, HeaderOp,
-    HostPattern, Http, HttpLimits, HttpRoute, Matcher, PathPattern, PathRewrite, PathRules, Pool, Redirect, RequestId,
-    RequestMatch, Retry, RetryOn, Rewrite, RouteAction, RouteTimeouts, Scheme, Underscores, ValueMatch,
+    AcceptId, BodyProgress, ClientIpFrom, ClusterTimeouts, ConnectionPool, DirectResponse, EncodedSlashes, Forwarding,
+    HeaderOp, HostPattern, Http, HttpLimits, HttpRoute, Matcher, PathPattern, PathRewrite, PathRules, Pool, Redirect,
+    RequestId, RequestMatch, Retry, RetryOn, Rewrite, RouteAction, RouteTimeouts, Scheme, Underscores, ValueMatch,
     WeightedCluster,
 };
 use std::{

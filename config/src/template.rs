@@ -151,7 +151,8 @@ impl Template {
             }
             let end = rest.find('}').map(|end| found + end);
             let (true, Some(end)) = (rest.starts_with('{'), end) else {
-                let fault = Fault::new("a brace stands alone").help("write {{ and }} for braces, {client_ip} for a variable");
+                let fault =
+                    Fault::new("a brace stands alone").help("write {{ and }} for braces, {client_ip} for a variable");
                 return Err(fault.at(found..found + 1));
             };
             let variable = variable(&text[found + 1..end], scope).map_err(|fault| fault.at(found..end + 1))?;

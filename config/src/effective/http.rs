@@ -2,9 +2,9 @@
 
 use super::values::{duration, limit, list, quote, quote_plain, size, text_or_list, texts, timeout};
 use crate::model::{
-    AcceptId, Cluster, DirectResponse, EncodedSlashes, HeaderOp, Http, HttpRoute, Matcher, PathPattern, PathRewrite,
-    Performance, Redirect, RequestId, RequestMatch, Rewrite, RouteAction, RouteTimeouts, Underscores, ValueMatch,
-    WeightedCluster,
+    AcceptId, ClientIpFrom, Cluster, DirectResponse, EncodedSlashes, HeaderOp, Http, HttpRoute, Matcher, PathPattern,
+    PathRewrite, Performance, Redirect, RequestId, RequestMatch, Rewrite, RouteAction, RouteTimeouts, Underscores,
+    ValueMatch, WeightedCluster,
 };
 
 // All of these return `None` where a key has no value, and for tables.
@@ -44,6 +44,11 @@ pub(super) fn of_http(http: &Http, key: &str) -> Option<String> {
             Underscores::Reject => "reject",
         }),
         "trusted_proxies" => return texts(&http.trusted_proxies),
+        "client_ip_from" => quote(match http.client_ip_from {
+            ClientIpFrom::XForwardedFor => "x-forwarded-for",
+            ClientIpFrom::Forwarded => "forwarded",
+            ClientIpFrom::XRealIp => "x-real-ip",
+        }),
         "x_forwarded" => http.forwarding.x_forwarded.to_string(),
         "x_real_ip" => http.forwarding.x_real_ip.to_string(),
         "forwarded" => http.forwarding.forwarded.to_string(),
@@ -92,7 +97,7 @@ pub(super) fn of_http_route(route: &HttpRoute, key: &str) -> Option<String> {
             },
             _ => return None,
         },
-        "retry" => route.retry.to_string(),
+        "retry" if matches!(route.action, RouteAction::Forward(_)) => route.retry.to_string(),
         _ => return None,
     })
 }

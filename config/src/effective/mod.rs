@@ -3,12 +3,12 @@
 mod http;
 mod values;
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use crate::{
     file::Loaded,
     keys::{self, Default, Key, Kind, SECTIONS, Section},
-    model::{Cluster, HeaderOp, Http, HttpRoute, Listener, Rewrite, RouteAction, RouteTimeouts},
+    model::{Cluster, HeaderOp, Http, HttpRoute, Listener, Rewrite, RouteAction, RouteTimeouts, WeightedCluster},
     provenance::Provenance,
 };
 
@@ -23,7 +23,12 @@ pub fn render(loaded: &Loaded) -> String {
     for section in SECTIONS.iter().filter(|section| !section.is_nested()) {
         match section.path {
             "listeners[]" => config.listeners.iter().for_each(|one| listener(&mut writer, section, one)),
-            "clusters.*" => config.clusters.iter().for_each(|one| cluster(&mut writer, section, one)),
+            "clusters.*" => {
+                let with_http: HashSet<&str> = config.listeners.iter().flat_map(of_http).collect();
+                config.clusters.iter().for_each(|one| {
+                    cluster(&mut writer, section, one, with_http.contains(&*one.name));
+                });
+            }
             path => writer.table(&format!("[{path}]"), section, path, |key| values::of_section(config, path, key)),
         }
     }
@@ -105,17 +110,35 @@ fn http_route(writer: &mut Writer<'_>, path: &str, route: &HttpRoute) {
     }
 }
 
-fn cluster(writer: &mut Writer<'_>, section: &Section, cluster: &Cluster) {
+/// The clusters that a listener speaks HTTP with.
+fn of_http(listener: &Listener) -> impl Iterator<Item = &str> {
+    let routes = listener.http.iter().flat_map(|http| &http.routes);
+    routes.flat_map(clusters_of).chain(listener.cluster.as_deref().filter(|_| listener.http.is_some()))
+}
+
+fn clusters_of(route: &HttpRoute) -> impl Iterator<Item = &str> {
+    let clusters: &[WeightedCluster] = match &route.action {
+        RouteAction::Forward(clusters) => clusters,
+        RouteAction::Redirect(_) | RouteAction::Respond(_) => &[],
+    };
+    clusters.iter().map(|cluster| cluster.name.as_str())
+}
+
+/// `is_http`: what only HTTP heeds is written as well; elsewhere only where somebody wrote it.
+fn cluster(writer: &mut Writer<'_>, section: &Section, cluster: &Cluster, is_http: bool) {
     let (path, name) = (format!("clusters.{}", cluster.name), table_name(&cluster.name));
     writer.table(&format!("[clusters.{name}]"), section, &path, |key| values::of_cluster(cluster, key));
-    let mut inner = |section: &Section, value: &dyn Fn(&str) -> Option<String>| {
+    let mut inner = |section: &Section, is_meant: bool, value: &dyn Fn(&str) -> Option<String>| {
         let last = section.path.rsplit('.').next().unwrap_or_default();
-        writer.table(&format!("[clusters.{name}.{last}]"), section, &format!("{path}.{last}"), value);
+        let path = format!("{path}.{last}");
+        if is_meant || writer.provenance.iter().any(|(given, _)| given.starts_with(&path)) {
+            writer.table(&format!("[clusters.{name}.{last}]"), section, &path, value);
+        }
     };
-    inner(&keys::QUEUE, &|key| values::of_queue(cluster.queue, key));
-    inner(&keys::POOL, &|key| http::of_pool(cluster, key));
-    inner(&keys::CLUSTER_TIMEOUTS, &|key| http::of_cluster_timeouts(cluster, key));
-    inner(&keys::RETRY, &|key| http::of_retry(cluster, key));
+    inner(&keys::QUEUE, true, &|key| values::of_queue(cluster.queue, key));
+    inner(&keys::POOL, is_http, &|key| http::of_pool(cluster, key));
+    inner(&keys::CLUSTER_TIMEOUTS, is_http, &|key| http::of_cluster_timeouts(cluster, key));
+    inner(&keys::RETRY, is_http, &|key| http::of_retry(cluster, key));
 }
 
 struct Writer<'a> {

@@ -11,13 +11,13 @@ use super::{
     source::Place,
     value::Value,
 };
-use crate::template::Template;
 use crate::model::{
-    Address, Admin, BufferPool, Cluster, Config, ConnectionRate, Cores, Dns, DnsFamily, Drain, Endpoint, Forward,
-    ConnectionPool, ForwardTuning, IoChoice, Listener, LogFormat, LogLevel, Logging, Network, Peek, PerIp, Performance, Pipes, Policy,
-    Protocol, HostPattern, Matcher, ProxyProtocolIn, ProxyProtocolVersion, Queue, Route, RouteMatch, Runtime, ShardLimits, SniPattern,
-    SocketOptions, Untrusted,
+    Address, Admin, BufferPool, Cluster, Config, ConnectionPool, ConnectionRate, Cores, Dns, DnsFamily, Drain,
+    Endpoint, Forward, ForwardTuning, HostPattern, IoChoice, Listener, LogFormat, LogLevel, Logging, Matcher, Network,
+    Peek, PerIp, Performance, Pipes, Policy, Protocol, ProxyProtocolIn, ProxyProtocolVersion, Queue, Route, RouteMatch,
+    Runtime, ShardLimits, SniPattern, SocketOptions, Untrusted,
 };
+use crate::template::Template;
 
 impl Read {
     pub(crate) fn bool(&self, name: &str) -> Option<bool> {

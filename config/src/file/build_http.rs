@@ -2,9 +2,9 @@
 
 use super::{build::values, section::Read};
 use crate::model::{
-    AcceptId, BodyProgress, ClusterTimeouts, ConnectionPool, DirectResponse, EncodedSlashes, Forwarding, HeaderOp, Http,
-    HttpLimits, HttpRoute, PathPattern, PathRewrite, PathRules, Pool, Redirect, RequestId, RequestMatch, Retry, RetryOn,
-    Rewrite, RouteAction, RouteTimeouts, Scheme, Underscores, WeightedCluster,
+    AcceptId, BodyProgress, ClientIpFrom, ClusterTimeouts, ConnectionPool, DirectResponse, EncodedSlashes, Forwarding,
+    HeaderOp, Http, HttpLimits, HttpRoute, PathPattern, PathRewrite, PathRules, Pool, Redirect, RequestId,
+    RequestMatch, Retry, RetryOn, Rewrite, RouteAction, RouteTimeouts, Scheme, Underscores, WeightedCluster,
 };
 
 pub(super) fn http(listener: &Read) -> Option<Http> {
@@ -34,6 +34,12 @@ pub(super) fn http(listener: &Read) -> Option<Http> {
             _ => return None,
         },
         trusted_proxies: values(read.networks("trusted_proxies")),
+        client_ip_from: match read.word("client_ip_from")? {
+            "x-forwarded-for" => ClientIpFrom::XForwardedFor,
+            "forwarded" => ClientIpFrom::Forwarded,
+            "x-real-ip" => ClientIpFrom::XRealIp,
+            _ => return None,
+        },
         forwarding: Forwarding {
             x_forwarded: read.bool("x_forwarded")?,
             x_real_ip: read.bool("x_real_ip")?,
@@ -146,9 +152,8 @@ fn action(read: &Read) -> Option<RouteAction> {
     if let Some(name) = read.text("cluster") {
         return Some(RouteAction::Forward(vec![WeightedCluster { name: name.to_owned(), weight: 1 }]));
     }
-    let weighted = |read: &Read| {
-        Some(WeightedCluster { name: read.text("name")?.to_owned(), weight: read.integer("weight")? })
-    };
+    let weighted =
+        |read: &Read| Some(WeightedCluster { name: read.text("name")?.to_owned(), weight: read.integer("weight")? });
     let clusters: Vec<_> = read.tables("clusters").iter().map(weighted).collect::<Option<_>>()?;
     (!clusters.is_empty()).then_some(RouteAction::Forward(clusters))
 }
@@ -170,10 +175,9 @@ fn rewrite(read: &Read) -> Option<Rewrite> {
     let whole = read.template("path").cloned();
     let path = match (whole, read.text("regex")) {
         (Some(whole), _) => Some(PathRewrite::Whole(whole)),
-        (None, Some(pattern)) => Some(PathRewrite::Regex {
-            pattern: pattern.to_owned(),
-            replacement: read.template("replacement")?.clone(),
-        }),
+        (None, Some(pattern)) => {
+            Some(PathRewrite::Regex { pattern: pattern.to_owned(), replacement: read.template("replacement")?.clone() })
+        }
         (None, None) if strip.is_some() || add.is_some() => Some(PathRewrite::Prefix { strip, add }),
         (None, None) => None,
     };
@@ -181,11 +185,7 @@ fn rewrite(read: &Read) -> Option<Rewrite> {
 }
 
 fn timeouts(read: &Read) -> RouteTimeouts {
-    RouteTimeouts {
-        request: read.timeout("request"),
-        per_try: read.timeout("per_try"),
-        idle: read.timeout("idle"),
-    }
+    RouteTimeouts { request: read.timeout("request"), per_try: read.timeout("per_try"), idle: read.timeout("idle") }
 }
 
 pub(super) fn pool(read: &Read, defaults: ConnectionPool) -> Option<Pool> {
@@ -207,11 +207,7 @@ pub(super) fn retry(read: &Read) -> Option<Retry> {
     let on = read.words("on")?;
     Some(Retry {
         attempts: read.integer("attempts")?,
-        on: RetryOn {
-            connect: on.contains(&"connect"),
-            unsent: on.contains(&"unsent"),
-            reset: on.contains(&"reset"),
-        },
+        on: RetryOn { connect: on.contains(&"connect"), unsent: on.contains(&"unsent"), reset: on.contains(&"reset") },
         budget_percent: read.integer("budget")?,
         budget_min: read.integer("budget_min")?,
     })

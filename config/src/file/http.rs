@@ -105,7 +105,8 @@ impl Values<'_> {
                 None => {
                     let near = suggest::nearest(&text, words.iter().map(|word| word.name));
                     let list = words.iter().map(|word| word.name).collect::<Vec<_>>().join(", ");
-                    let help = near.map_or_else(|| format!("known are {list}"), |near| format!("did you mean \"{near}\"?"));
+                    let help =
+                        near.map_or_else(|| format!("known are {list}"), |near| format!("did you mean \"{near}\"?"));
                     self.findings.error(place, format!("`{}` has no {}", key.name, quoted(&text)), Some(help));
                     is_whole = false;
                 }
@@ -135,10 +136,8 @@ impl Values<'_> {
 
     fn template(&mut self, key: &Key, scope: Scope, input: &Input<'_>) -> Option<Value> {
         let text = self.expect_text(key, input)?;
-        let parsed = Template::parse(&text.text, scope).map_err(|fault| Fault {
-            message: format!("`{}`: {}", key.name, fault.message),
-            ..fault
-        });
+        let parsed = Template::parse(&text.text, scope)
+            .map_err(|fault| Fault { message: format!("`{}`: {}", key.name, fault.message), ..fault });
         let template = self.checked(input, text, parsed)?;
         let starts_with_slash = text.text.starts_with('/') || text.text.starts_with("{path}");
         if scope == Scope::Path && !starts_with_slash {
@@ -170,6 +169,7 @@ impl Values<'_> {
             }
             all.push((matcher, place));
         }
+        all.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         if all.is_empty() && is_whole {
             let help = format!("name at least one, or leave `{}` out", key.name);
             self.findings.error(input.place.clone(), format!("`{}` is empty", key.name), Some(help));
@@ -193,9 +193,12 @@ impl Values<'_> {
             Named::Cookie => Err(Fault::new(format!("{} is not the name of a cookie", quoted(name.get_ref())))),
         };
         let parsed = parsed.map_err(|fault| self.findings.fault(&place, None, fault)).ok();
-        if let Some("host") = parsed.as_deref().filter(|_| named == Named::Header) {
-            let help = "write `host` beside `headers`".to_owned();
-            self.findings.error(place, "the host is no header to match", Some(help));
+        if let Some(name) = parsed.as_deref().filter(|name| named == Named::Header && is_unseen(name)) {
+            let help = match name {
+                "host" => "write `host` beside `headers`",
+                _ => "it belongs to the connection or frames the message",
+            };
+            self.findings.error(place, format!("routes do not see `{name}`"), Some(help.to_owned()));
             return None;
         }
         let input = self.input(value)?;
@@ -211,13 +214,7 @@ impl Values<'_> {
         Some((Matcher { name: parsed?, value: value? }, place))
     }
 
-    fn value_match(
-        &mut self,
-        key: &Key,
-        name: &str,
-        input: &Input<'_>,
-        table: &DeTable<'_>,
-    ) -> Option<ValueMatch> {
+    fn value_match(&mut self, key: &Key, name: &str, input: &Input<'_>, table: &DeTable<'_>) -> Option<ValueMatch> {
         let title = format!("{} of `{}`", quoted(name), key.name);
         for kind in table.keys().filter(|kind| !KINDS.contains(&kind.get_ref().as_ref())) {
             let message = format!("unknown key {} in {title}", quoted(kind.get_ref()));
@@ -251,6 +248,11 @@ impl Values<'_> {
 
 const VALUE_BYTES_MAX: usize = 4096;
 const FORMS: &str = "write \"value\", { prefix = \"…\" }, { regex = \"…\" } or { present = true }";
+
+/// Headers that no route can ask for. An upgrade is known by its header.
+fn is_unseen(name: &str) -> bool {
+    name != "upgrade" && http_names::is_managed(name)
+}
 
 fn parse_pattern(text: &str) -> Result<String, Fault> {
     pattern::whole(text).map(|_| text.to_owned())

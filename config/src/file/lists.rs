@@ -81,13 +81,7 @@ impl Values<'_> {
         Some(all)
     }
 
-    pub(crate) fn list<T>(
-        &mut self,
-        key: &Key,
-        input: &Input<'_>,
-        form: Form,
-        parse: Parse<T>,
-    ) -> Option<Placed<T>> {
+    pub(crate) fn list<T>(&mut self, key: &Key, input: &Input<'_>, form: Form, parse: Parse<T>) -> Option<Placed<T>> {
         match &input.raw {
             // Of a variable, so an empty one is an empty list.
             Raw::Text(text) if text.is_loose && text.text.trim().is_empty() => Some(Vec::new()),

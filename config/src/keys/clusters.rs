@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    CONNECTIONS, DAY, Default, HOUR, KEEPALIVE_IDLE, Key, Kind, NODELAY, Section, Word, duration, integer, upstream::{CLUSTER_TIMEOUTS, POOL, RETRY}, word,
+    CONNECTIONS, DAY, Default, HOUR, KEEPALIVE_IDLE, Key, Kind, NODELAY, Section, Word, duration, integer,
+    upstream::{CLUSTER_TIMEOUTS, POOL, RETRY},
+    word,
 };
 
 const WEIGHT: Kind = integer(1, 65_535);

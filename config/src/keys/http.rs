@@ -1,8 +1,6 @@
 //! Sections about HTTP with clients.
 
-use super::{
-    DAY, Default, Key, Kind, Section, TIMEOUT_OR_NEVER, Word, duration, integer, size, word,
-};
+use super::{DAY, Default, Key, Kind, Section, TIMEOUT_OR_NEVER, Word, duration, integer, size, word};
 use crate::template::Scope;
 
 /// The longest value of a header, and of other text, that a file may give.
@@ -119,10 +117,17 @@ pub static HTTP: Section = Section {
             "Proxies in front whose `X-Forwarded-*`, `Forwarded` and `X-Real-IP` are believed: networks and addresses.",
         )
         .more(
-            "The address of the client is the last in `X-Forwarded-For` that is not in this list, or the peer itself \
-             when it is not. From everybody else these headers are removed. Peers of a unix socket are trusted as soon \
-             as the list has anybody.",
+            "The address of the client is the last one of theirs that is not in this list, or the peer itself when that \
+             is not. From everybody else these headers are removed. Peers of a unix socket are trusted as soon as the \
+             list has anybody.",
         ),
+        Key::live(
+            "client_ip_from",
+            Kind::Word(CLIENT_IP_FROM),
+            Default::Is("x-forwarded-for"),
+            "The header in which trusted_proxies say who the client is. No other is believed.",
+        )
+        .more("Name the one that the proxies in front really write: one that they pass on is the client's own word."),
         Key::live(
             "x_forwarded",
             Kind::Bool,
@@ -163,17 +168,20 @@ pub static HTTP: Section = Section {
     ],
 };
 
+static CLIENT_IP_FROM: &[Word] = &[
+    word("x-forwarded-for", "A list that every proxy adds to: the last address in it that is not trusted."),
+    word("forwarded", "The same in the parameter `for` of RFC 7239."),
+    word("x-real-ip", "A single address that the proxy in front has set."),
+];
+
 static ENCODED_SLASHES: &[Word] = &[
     word("keep", "They are letters of the part of the path that they stand in, and are forwarded as they are."),
     word("decode", "They are what they stand for: a slash that separates, and `\\` which becomes a slash too."),
     word("reject", "The request gets 400."),
 ];
 
-static UNDERSCORES: &[Word] = &[
-    word("drop", "They are removed."),
-    word("keep", "They are forwarded."),
-    word("reject", "The request gets 400."),
-];
+static UNDERSCORES: &[Word] =
+    &[word("drop", "They are removed."), word("keep", "They are forwarded."), word("reject", "The request gets 400.")];
 
 pub static REQUEST_ID: Section = Section {
     path: "listeners[].http.request_id",
@@ -183,9 +191,8 @@ pub static REQUEST_ID: Section = Section {
            version 7 without its dashes).",
     keys: &[
         Key::live("header", Kind::HeaderName, Default::Is("x-request-id"), "The header that it is sent in."),
-        Key::live("accept", Kind::Word(ACCEPT), Default::Is("trusted"), "Whose numbers are taken over.").more(
-            "One that is taken over has 1 to 128 visible characters of ASCII; anything else is replaced.",
-        ),
+        Key::live("accept", Kind::Word(ACCEPT), Default::Is("trusted"), "Whose numbers are taken over.")
+            .more("One that is taken over has 1 to 128 visible characters of ASCII; anything else is replaced."),
         Key::live("send", Kind::Bool, Default::Is("true"), "Endpoints get the header."),
         Key::live("respond", Kind::Bool, Default::Is("false"), "Clients get the header, in the response."),
     ],
@@ -199,7 +206,8 @@ static ACCEPT: &[Word] = &[
 
 /// One change of a header. Where it is written decides what it is applied to.
 const ACTION: Key = Key::live("action", Kind::Word(ACTIONS), Default::Is("set"), "What is done.");
-const NAME: Key = Key::live("name", Kind::HeaderName, Default::Required, "The header; capital letters make no difference.");
+const NAME: Key =
+    Key::live("name", Kind::HeaderName, Default::Required, "The header; capital letters make no difference.");
 const VALUE_MORE: &str = "Variables stand in braces, `{client_ip}`; `{{` is a brace. docs/routing.md lists them.";
 
 const fn value(scope: Scope) -> Key {
@@ -245,4 +253,3 @@ pub static ROUTE_RESPONSE_HEADERS: Section = ops(
     "A change to the headers of the responses of a route.",
     &RESPONSE_OPS,
 );
-

@@ -180,12 +180,7 @@ pub static CONNECTION_POOL: Section = Section {
             Default::Is("1000"),
             "Connections to one endpoint, over all shards, where the endpoint has no max_connections of its own.",
         ),
-        Key::live(
-            "idle_timeout",
-            POOL_IDLE,
-            Default::Is("55s"),
-            "How long a connection without a request is kept.",
-        )
-        .more("Shorter than what endpoints themselves allow; 60 seconds is common there."),
+        Key::live("idle_timeout", POOL_IDLE, Default::Is("55s"), "How long a connection without a request is kept.")
+            .more("Shorter than what endpoints themselves allow; 60 seconds is common there."),
     ],
 };

@@ -48,13 +48,8 @@ pub static ROUTES: Section = Section {
             "Several clusters, each with its share of the requests.",
         )
         .only("http"),
-        Key::live(
-            "retry",
-            Kind::Bool,
-            Default::Is("true"),
-            "Requests are tried again as their cluster says.",
-        )
-        .only("http"),
+        Key::live("retry", Kind::Bool, Default::Is("true"), "Requests are tried again as their cluster says.")
+            .only("http"),
         Key::live(
             "redirect",
             Kind::Table(&REDIRECT),
@@ -222,8 +217,18 @@ pub static REDIRECT: Section = Section {
     keys: &[
         Key::live("status", integer(301, 308), Default::Is("302"), "301, 302, 303, 307 or 308.")
             .more("301 and 302 let a client turn a POST into a GET, 308 and 307 do not. 301 and 308 are remembered."),
-        Key::live("scheme", Kind::Word(SCHEMES), Default::Absent("as it was asked for"), "To change to `https`, mostly."),
-        Key::live("host", Kind::Template(Scope::Host), Default::Absent("as it was asked for"), "The host, without a port."),
+        Key::live(
+            "scheme",
+            Kind::Word(SCHEMES),
+            Default::Absent("as it was asked for"),
+            "To change to `https`, mostly.",
+        ),
+        Key::live(
+            "host",
+            Kind::Template(Scope::Host),
+            Default::Absent("as it was asked for"),
+            "The host, without a port.",
+        ),
         Key::live(
             "port",
             integer(1, 65_535),
@@ -284,7 +289,8 @@ pub static REWRITE: Section = Section {
             Kind::Pattern,
             Default::Absent("nothing is replaced"),
             "A regular expression; each part of the path that it matches is replaced.",
-        ),
+        )
+        .more("A `$` is written `$$` in the file."),
         Key::live(
             "replacement",
             Kind::Template(Scope::Captures),

@@ -23,6 +23,8 @@ pub struct Http {
     pub path: PathRules,
     pub underscores: Underscores,
     pub trusted_proxies: Vec<Network>,
+    /// Where trusted proxies say who the client is.
+    pub client_ip_from: ClientIpFrom,
     pub forwarding: Forwarding,
     /// What the header `Server` of every response says. `None`: what the endpoint says.
     pub server: Option<String>,
@@ -71,6 +73,13 @@ pub enum Underscores {
     Drop,
     Keep,
     Reject,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientIpFrom {
+    XForwardedFor,
+    Forwarded,
+    XRealIp,
 }
 
 /// What endpoints are told about a client.
@@ -125,7 +134,8 @@ pub struct RequestMatch {
     /// All of one kind.
     pub paths: Vec<PathPattern>,
     pub methods: Vec<String>,
-    /// Each of these must match. Names of headers are in small letters; no name is there twice.
+    /// Each of these must match. In the order of their names, which for headers are in small letters; none is there
+    /// twice.
     pub headers: Vec<Matcher>,
     pub query: Vec<Matcher>,
     pub cookies: Vec<Matcher>,

@@ -16,6 +16,8 @@ use crate::{
 const ALTERNATIVES_MAX: usize = 200_000;
 const PATTERNS_MAX: usize = 10_000;
 
+const HEADER_OPS_MAX: usize = 24;
+
 pub(super) fn is_http(listener: &Read) -> bool {
     listener.word("protocol") == Some("http")
 }
@@ -29,7 +31,9 @@ pub(super) fn protocols(listener: &Read, findings: &mut Findings) {
             let wanted = key.protocol.unwrap_or_default();
             let message = format!("`{}` is for listeners with protocol = \"{wanted}\"", key.name);
             let help = match (protocol, key.name) {
-                ("tcp", "host") => "on TCP there is the ClientHello alone: write `sni`, or set protocol = \"http\"".to_owned(),
+                ("tcp", "host") => {
+                    "on TCP there is the ClientHello alone: write `sni`, or set protocol = \"http\"".to_owned()
+                }
                 ("http", "sni") => "write `host`".to_owned(),
                 _ => format!("{} has protocol = \"{protocol}\"", listener.title),
             };
@@ -76,7 +80,10 @@ fn names(listener: &Read, findings: &mut Findings) {
         let name = build_http::route_name(route, index);
         let place = route.place_of("name");
         if let Some(first) = seen.get(&name) {
-            let help = format!("the first one is {}; a route without a name has that of its number", where_is(first, findings));
+            let help = format!(
+                "the first one is {}; a route without a name has that of its number",
+                where_is(first, findings)
+            );
             findings.error(place, format!("two routes are named `{name}`"), Some(help));
         } else {
             seen.insert(name, place);
@@ -98,7 +105,8 @@ fn route(route: &Read, rules: Option<PathRules>, findings: &mut Findings) {
 
 fn conditions(when: &Read, rules: Option<PathRules>, findings: &mut Findings) {
     if when.written().next().is_none() && when.is_whole {
-        let help = "write path_prefix = \"/\" for everything; what matches no route goes to the cluster of the listener";
+        let help =
+            "write path_prefix = \"/\" for everything; what matches no route goes to the cluster of the listener";
         findings.error(when.place.clone(), "a route that matches everything", Some(help.to_owned()));
     }
     let kinds: Vec<&str> =
@@ -285,6 +293,9 @@ fn stripped(route: &Read, strip: &str, place: Place, findings: &mut Findings) {
 
 /// What is changed in headers, each by itself.
 fn headers(read: &Read, key: &str, findings: &mut Findings) {
+    if let Some(op) = read.tables(key).get(HEADER_OPS_MAX) {
+        findings.error(op.place.clone(), format!("more than {HEADER_OPS_MAX} in one `{key}`"), None);
+    }
     for op in read.tables(key) {
         let (Some(action), Some(name)) = (op.word("action"), op.text("name")) else { continue };
         if http_names::is_managed(name) {
@@ -384,14 +395,16 @@ pub(super) fn clusters(document: &Document, findings: &mut Findings) {
     for cluster in &document.clusters {
         if with_http.contains(&*cluster.name) {
             if cluster.read.is_written("proxy_protocol") {
-                let message = "a connection to an endpoint carries the requests of many clients, and a PROXY header is one's";
+                let message =
+                    "a connection to an endpoint carries the requests of many clients, and a PROXY header is one's";
                 let help = "leave it out; endpoints learn of the client by X-Forwarded-For";
                 findings.error(cluster.read.place_of("proxy_protocol"), message, Some(help.to_owned()));
             }
             continue;
         }
         for key in ["pool", "timeouts", "retry"].into_iter().filter(|key| is_whole && cluster.read.is_written(key)) {
-            let message = format!("`{key}` has no effect: no listener with protocol = \"http\" uses `{}`", cluster.name);
+            let message =
+                format!("`{key}` has no effect: no listener with protocol = \"http\" uses `{}`", cluster.name);
             findings.warning(cluster.read.place_of(key), message, None);
         }
     }
