@@ -54,8 +54,6 @@ pub struct Listener {
     pub idle_timeout: Option<Duration>,
     pub half_close_timeout: Option<Duration>,
     pub ladder: LadderSettings,
-    /// There where HTTP is spoken.
-    pub(crate) http: Option<Arc<model::Http>>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) per_ip: Option<PerIp>,
 }
@@ -111,6 +109,8 @@ pub struct Cluster {
     /// Connections wait in the list of this limit, for a permit of it or of an endpoint.
     pub limit: Arc<Limit>,
     pub queue: Queue,
+    /// For HTTP: of its connections without a request, so many may be kept.
+    pub idle_limit: Arc<Limit>,
     pub pool: Pool,
     pub timeouts: ClusterTimeouts,
     pub retry: Retry,

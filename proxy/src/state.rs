@@ -12,7 +12,8 @@ use crate::{
     descriptors::Descriptors,
     guard::{Guard, Welcome},
     h1,
-    http::{Exchanges, Pool, PoolTerms, Pools, Record, RetryBudget},
+    http::{Exchanges, Pool, PoolTerms, Pools, Record, RetryBudget, Spaces},
+    route::ClusterIndex,
     l4::{KEPT_BYTES_MAX, LadderSettings, Tally},
     per_ip::{Addresses, Refusal, Seat},
     permits::{Caller, Calls, Grants, Inside, Lease, Limit, Permit, Place},
@@ -64,14 +65,39 @@ pub(crate) struct State {
     pub(crate) pools: Pools,
     /// What requests need while they last.
     pub(crate) exchanges: Exchanges,
+    /// For the heads of requests, one after another.
+    pub(crate) spaces: RefCell<Spaces>,
     /// Names of header fields. Those that are known to all are all there is.
     pub(crate) names: Interner,
     /// How many there are: what is given per second for all is a part of it for each.
     shards: usize,
+    /// What the system's clock said when this shard's clock was at its start.
+    epoch: Duration,
     /// Where a connection takes two real descriptors: how many may be.
     pub(crate) room: Option<Room>,
     #[cfg(test)]
     pub(crate) rung_changes: RefCell<crate::l4::Changes>,
+}
+
+/// Which shard it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) shard: u16,
+    pub(crate) core: u16,
+    /// How many there are.
+    pub(crate) shards: usize,
+    /// Secret, and different from shard to shard and from run to run.
+    pub(crate) seed: u64,
+    /// What the system's clock said, since the Unix epoch, when the shard's clock was at its start.
+    pub(crate) epoch: Duration,
+}
+
+#[cfg(test)]
+impl Identity {
+    /// The only one.
+    pub(crate) fn of_test(seed: u64) -> Self {
+        Self { shard: 0, core: 0, shards: 1, seed, epoch: Duration::ZERO }
+    }
 }
 
 /// This shard's part of what the descriptors of the process are enough for.
@@ -143,10 +169,14 @@ pub(crate) struct HttpTerms {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) requests_max: Option<u32>,
     pub(crate) body_progress: BodyProgress,
+    pub(crate) compiled: Arc<snapshot::Http>,
+    /// By the number that its router gives them.
+    clusters: Vec<Rc<ClusterState>>,
 }
 
 impl HttpTerms {
-    fn new(from: &model::Http) -> Rc<Self> {
+    fn new(compiled: &Arc<snapshot::Http>, cluster: impl Fn(&Arc<snapshot::Cluster>) -> Rc<ClusterState>) -> Rc<Self> {
+        let from = &compiled.settings;
         let limits = h1::Limits {
             head_bytes_max: from.limits.header_bytes_max,
             fields_max: from.limits.headers_max,
@@ -167,7 +197,18 @@ impl HttpTerms {
             idle_timeout: from.idle_timeout,
             requests_max: from.requests_max,
             body_progress: from.body_progress,
+            compiled: Arc::clone(compiled),
+            clusters: compiled.clusters.iter().map(cluster).collect(),
         })
+    }
+
+    pub(crate) fn cluster(&self, number: ClusterIndex) -> Option<&Rc<ClusterState>> {
+        self.clusters.get(number.0 as usize)
+    }
+
+    /// The client may switch to this protocol, if the endpoint will.
+    pub(crate) fn may_upgrade(&self, token: &[u8]) -> bool {
+        self.compiled.settings.upgrades.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(token))
     }
 }
 
@@ -239,7 +280,7 @@ impl ListenerState {
     pub(crate) fn cluster_name(&self) -> Option<Arc<str>> {
         match &*self.destination.borrow() {
             Destination::Cluster(cluster) => Some(Arc::clone(&cluster.name)),
-            Destination::Routes(_) => None,
+            Destination::Routes(_) | Destination::Nowhere => None,
         }
     }
 
@@ -255,6 +296,7 @@ impl ListenerState {
         match self.destination() {
             Destination::Cluster(cluster) => vec![cluster],
             Destination::Routes(routing) => routing.clusters(),
+            Destination::Nowhere => Vec::new(),
         }
     }
 }
@@ -342,6 +384,8 @@ pub(crate) struct EndpointState {
     pub(crate) cluster: Arc<str>,
     pub(crate) address: Address,
     pub(crate) target: Target,
+    /// The address as it is written.
+    pub(crate) text: Rc<str>,
     pub(crate) weight: Cell<u16>,
     pub(crate) active: Cell<u32>,
     /// Of its cluster. Both are known for as long as that keeps its name.
@@ -369,6 +413,7 @@ impl EndpointState {
             cluster: Arc::clone(cluster),
             address: endpoint.address.clone(),
             target,
+            text: endpoint.address.to_string().into(),
             weight: Cell::new(endpoint.weight),
             active: Cell::new(0),
             gate: Rc::clone(gate),
@@ -391,12 +436,11 @@ impl EndpointState {
 impl State {
     pub(crate) fn new(
         handle: Handle,
-        shard: u16,
-        core: u16,
-        seed: u64,
+        identity: Identity,
         calls: Arc<Calls>,
         descriptors: Option<Arc<Descriptors>>,
     ) -> Rc<Self> {
+        let Identity { shard, core, shards, seed, epoch } = identity;
         Rc::new(Self {
             handle,
             shard,
@@ -416,8 +460,10 @@ impl State {
             leaving: RefCell::default(),
             pools: Pools::default(),
             exchanges: Exchanges::default(),
+            spaces: RefCell::new(Spaces::new(seed)),
             names: Interner::new(0, seed),
-            shards: 1,
+            shards,
+            epoch,
             room: descriptors.map(Room::new),
             #[cfg(test)]
             rung_changes: RefCell::default(),
@@ -450,6 +496,11 @@ impl State {
             leaving.turn = turn;
             leaving.rights.clear();
         }
+    }
+
+    /// Since the Unix epoch, by this shard's clock.
+    pub(crate) fn wall_clock(&self) -> Duration {
+        self.epoch + (self.handle.now() - Timestamp::START)
     }
 
     /// A request is over.
@@ -527,7 +578,7 @@ impl State {
         let destination = destination(listener, clusters, known.as_deref());
         let timeouts = Timeouts { idle: listener.idle_timeout, half_close: listener.half_close_timeout };
         let terms = Rc::new(Terms { timeouts, ladder: listener.ladder });
-        let http = listener.http.as_deref().map(HttpTerms::new);
+        let http = listener.http.as_ref().map(|http| HttpTerms::new(http, |cluster| state_of(cluster, clusters)));
         let per_ip = listener.per_ip.as_ref().map(|per_ip| Arc::clone(&per_ip.addresses));
         if let Some(known) = known {
             known.terms.replace(terms);
@@ -592,18 +643,21 @@ impl State {
     }
 }
 
+/// Of a snapshot, all clusters are known.
+fn state_of(cluster: &Arc<snapshot::Cluster>, known: &HashMap<Arc<str>, Rc<ClusterState>>) -> Rc<ClusterState> {
+    let state = known.get(&cluster.name).cloned();
+    state.unwrap_or_else(|| {
+        Rc::new(ClusterState::new(cluster, Vec::new(), Gate::new(cluster), (1, Timestamp::START)))
+    })
+}
+
 /// Where the next connections of a listener go. `known` is the listener as it was.
 fn destination(
     listener: &snapshot::Listener,
     clusters: &HashMap<Arc<str>, Rc<ClusterState>>,
     known: Option<&ListenerState>,
 ) -> Destination {
-    let state = |cluster: &Arc<snapshot::Cluster>| {
-        let state = clusters.get(&cluster.name).cloned();
-        state.unwrap_or_else(|| {
-            Rc::new(ClusterState::new(cluster, Vec::new(), Gate::new(cluster), (1, Timestamp::START)))
-        })
-    };
+    let state = |cluster: &Arc<snapshot::Cluster>| state_of(cluster, clusters);
     let cluster = listener.cluster.as_ref().map(state);
     match (&listener.routing, cluster) {
         (None, Some(cluster)) => Destination::Cluster(cluster),
@@ -612,7 +666,8 @@ fn destination(
             let old = if let Some(Destination::Routes(old)) = &old { Some(&**old) } else { None };
             Destination::Routes(Rc::new(Routing::new(routing, cluster, state, old)))
         }
-        (None, None) => unreachable!("loading refuses a listener with neither"),
+        // A listener of HTTP has its routes elsewhere.
+        (None, None) => Destination::Nowhere,
     }
 }
 
@@ -657,7 +712,7 @@ impl ListenerState {
             bytes_up: self.bytes_up.get(),
             bytes_down: self.bytes_down.get(),
             routed: match &*self.destination.borrow() {
-                Destination::Cluster(_) => Vec::new(),
+                Destination::Cluster(_) | Destination::Nowhere => Vec::new(),
                 Destination::Routes(routing) => routing.report(),
             },
         }

@@ -46,6 +46,8 @@ pub(crate) struct Wish {
     pub(crate) endpoint: Option<Rc<EndpointState>>,
     /// Not these.
     pub(crate) avoid: Vec<Rc<EndpointState>>,
+    /// Endpoints to try, where it is not for the cluster to say.
+    pub(crate) connects: Option<u8>,
 }
 
 /// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried, and the row
@@ -62,9 +64,9 @@ pub(crate) async fn open(
     row: RowHandle,
     wish: Wish,
 ) -> Result<Opened, Reason> {
-    let Wish { endpoint: mut wanted, avoid: mut tried } = wish;
+    let Wish { endpoint: mut wanted, avoid: mut tried, connects } = wish;
     // Without a failure, which is nearly always, this allocates nothing.
-    let attempts = tried.len() + usize::from(cluster.connect_attempts);
+    let attempts = tried.len() + usize::from(connects.unwrap_or(cluster.connect_attempts));
     let mut reason = Reason::NoEndpoint;
     let mut is_new = true;
     // From one attempt to the next; never while anything is awaited.

@@ -116,7 +116,7 @@ impl Field {
 }
 
 /// Room for the fields of one message. It is used again and again, and allocates once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Head {
     pub(super) fields: Vec<Field>,
     /// Lines that were counted and left out because of their names.

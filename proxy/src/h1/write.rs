@@ -69,7 +69,7 @@ pub(crate) struct NameSet {
 const _: () = assert!(known::COUNT <= 128, "the known names need a wider set");
 
 impl NameSet {
-    pub(crate) const EMPTY: Self = Self { known: 0, others: Vec::new() };
+    pub(crate) const EMPTY: Self = Self { known: 0, others: Vec::new(), prefixes: Vec::new() };
 
     pub(crate) fn insert(&mut self, name: &[u8], names: &Interner) {
         match names.lookup(name).and_then(NameRef::known_number) {
@@ -84,6 +84,11 @@ impl NameSet {
             self.known |= 1 << number;
         }
         self.prefixes.push(prefix.into());
+    }
+
+    /// A name that is known to all is in it.
+    fn has(&self, name: NameRef) -> bool {
+        name.known_number().is_some_and(|number| self.known >> number & 1 != 0)
     }
 
     #[inline]
@@ -113,6 +118,10 @@ pub(crate) struct Added<'a> {
 pub(crate) struct Edits<'a> {
     pub(crate) removed: &'a NameSet,
     pub(crate) added: &'a [Added<'a>],
+}
+
+impl Edits<'static> {
+    pub(crate) const NONE: Self = Self { removed: &NameSet::EMPTY, added: &[] };
 }
 
 /// What is said about the connection that the message goes out on.

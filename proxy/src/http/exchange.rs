@@ -22,13 +22,13 @@
 use super::{
     inbox::{Filled, Inbox, NoBuffer, Run, buffer_for},
     outbox::Outbox,
-    plan::{Action, Plan, Scratch},
+    plan::{Action, Asked, Plan},
     pool::{self, Upstream},
     record::Record,
     transfer::{Coming, Failure, Going, Step, Tools, Transfer},
 };
 use crate::{
-    h1::{self, Body, CONTINUE, Format, Head, Method, Parsed, Patience, Refusal, Request, Response, Version},
+    h1::{self, Body, CONTINUE, Format, Head, Method, Parsed, Patience, Refusal, Request, Response, ResponseOut, Unwritable, Version},
     permits::Place,
     report::Reason,
     state::{EndpointState, HttpTerms, Right},
@@ -36,6 +36,7 @@ use crate::{
     upstream::{self, Opened, RowHandle, Wish},
 };
 use balance_engine::{
+    buf::Class,
     clock::Timestamp,
     net::{Socket, Timer},
 };
@@ -55,6 +56,8 @@ const BULK_BYTES: u64 = 16 << 10;
 const COPIED_BYTES_MAX: usize = 3 << 10;
 /// Interim responses before the final one; no honest server sends as many.
 const INTERIM_MAX: u8 = 16;
+/// Room for what is added to a head, mostly.
+const ADDED_BYTES: usize = 1 << 10;
 /// How soon a buffer is asked for again where there was none.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -100,7 +103,7 @@ pub(super) enum Ended {
 /// See the module's documentation. Used for one request after another, so that none of them allocates.
 pub(super) struct Exchange {
     pub(super) head: Head,
-    scratch: Scratch,
+    asked: Asked,
     pub(super) terms: Rc<HttpTerms>,
     plan: Option<Plan>,
     stage: Stage,
@@ -152,7 +155,7 @@ impl Exchange {
         Self {
             head: Head::with_limits(&terms.limits),
             terms,
-            scratch: Scratch::default(),
+            asked: Asked::default(),
             plan: None,
             stage: Stage::Answered,
             answer: Answer::Over,
@@ -211,26 +214,46 @@ impl Exchange {
         self.record = Record::new(now, request.method);
         let bytes = client.inbox.bytes();
         self.format = Format::accepted(self.head.value(bytes, balance_engine::intern::known::ACCEPT));
-        let action = self.scratch.plan(client.row, bytes, request, &self.head);
+        let connection = match (self.is_kept && self.request_body.has_come(), self.version) {
+            (false, _) => h1::Connection::Close,
+            (true, Version::Http10) => h1::Connection::KeepAlive,
+            (true, Version::Http11) => h1::Connection::Implied,
+        };
+        let parsed = (bytes, request, &self.head);
+        let action = self.asked.plan(&self.terms, client.row, parsed, connection, &mut self.request);
+        client.inbox.consume(request.head_len);
+        self.answer = Answer::Awaited;
         match action {
-            Action::Forward(plan) => {
-                self.answer = Answer::Awaited;
-                let written = self.scratch.write_request(&mut self.request, bytes, request, &self.head);
-                client.inbox.consume(request.head_len);
+            Action::Forward(plan, len) => {
+                plan.cluster.budget.save();
                 self.plan = Some(plan);
-                match written {
-                    Ok(len) => {
-                        self.request_len = len;
-                        self.try_next(client);
-                    }
-                    Err((status, code)) => self.fail(status, code, client),
-                }
+                self.request_len = len;
+                self.try_next(client);
             }
-            Action::Answer { status, code } => {
-                client.inbox.consume(request.head_len);
-                self.answer = Answer::Awaited;
-                self.fail(status, code, client);
+            Action::Respond { status, len } => {
+                self.record.status = status;
+                self.respond(len, client);
             }
+            Action::Refuse { status, code } => self.fail(status, code, client),
+        }
+    }
+
+    /// Our own answer, which lies where requests do.
+    fn respond(&mut self, len: usize, client: &Client<'_>) {
+        self.answer = Answer::Over;
+        self.is_kept &= self.request_body.has_come();
+        let pool = client.row.state.handle.pool();
+        let mut written = 0;
+        while written < len {
+            let Some(mut buffer) = buffer_for(pool, len - written) else {
+                // What there is of it must not look whole.
+                self.is_kept = false;
+                return;
+            };
+            let part = (len - written).min(buffer.capacity());
+            buffer[..part].copy_from_slice(&self.request[written..written + part]);
+            self.down.push(Run::whole(buffer, part as u32));
+            written += part;
         }
     }
 
@@ -291,7 +314,7 @@ impl Exchange {
             self.stage = Stage::Talking(Upstream { requests: upstream.requests + 1, ..upstream });
             return;
         }
-        let wish = Wish { endpoint: chosen, avoid: self.avoid.clone() };
+        let wish = Wish { endpoint: chosen, avoid: self.avoid.clone(), connects: plan.connects() };
         let opening = upstream::open(Rc::clone(state), Rc::clone(&plan.cluster), row, wish);
         self.was_used = false;
         self.stage = Stage::Opening(Box::pin(opening));
@@ -550,14 +573,25 @@ impl Exchange {
         // of the connection.
         self.is_kept &= keeps && self.request_body.has_come() && !state.draining.get();
         let connection = self.connection();
-        let Some(mut buffer) = buffer_for(state.handle.pool(), response.head_len + 512 + self.scratch.added_bytes())
-        else {
+        let Some(mut buffer) = buffer_for(state.handle.pool(), response.head_len + ADDED_BYTES) else {
             self.patience = Patience::NEW;
             self.is_starved = true;
             return Ok(false);
         };
         let bytes = self.inbox.bytes();
-        let written = self.scratch.write_response(&mut buffer, bytes, response, &self.head, body, connection);
+        let parsed = (bytes, response, &self.head);
+        let endpoint = client.row.with(|row| row.endpoint().map(|endpoint| Rc::clone(&endpoint.text)));
+        let endpoint = endpoint.as_deref().unwrap_or_default().as_bytes();
+        let mut write = |buffer: &mut [u8]| {
+            self.asked.write_response(buffer, state, &self.terms, parsed, endpoint, body, connection)
+        };
+        let mut written = write(&mut buffer);
+        if written == Err(Unwritable::Full)
+            && let Some(larger) = state.handle.pool().take(Class::Large)
+        {
+            buffer = larger;
+            written = write(&mut buffer);
+        }
         let Ok(mut len) = written else {
             self.fail(502, "upstream_head_too_long", client);
             return Ok(true);
@@ -619,7 +653,8 @@ impl Exchange {
                 return false;
             };
             let bytes = self.inbox.bytes();
-            let written = self.scratch.write_interim(&mut buffer, bytes, response, &self.head);
+            let how = ResponseOut { body: Body::None, edits: h1::Edits::NONE, connection: h1::Connection::Implied };
+            let written = h1::write_response(&mut buffer, bytes, response, &self.head, &how);
             if let Ok(len) = written {
                 self.down.push(Run::whole(buffer, len as u32));
             }
@@ -639,13 +674,18 @@ impl Exchange {
 
     /// The endpoint speaks another protocol from here on, if it was asked to.
     fn switched(&mut self, response: &Response, client: &mut Client<'_>) -> bool {
-        let is_asked = response.upgrade.is_some_and(|token| self.scratch.asked_upgrade(token.of(self.inbox.bytes())));
-        let Some(mut buffer) = buffer_for(client.row.state.handle.pool(), response.head_len + 512) else {
+        let is_asked = response.upgrade.is_some_and(|token| self.asked.asked_upgrade(token.of(self.inbox.bytes())));
+        let Some(mut buffer) = buffer_for(client.row.state.handle.pool(), response.head_len + ADDED_BYTES) else {
             self.patience = Patience::NEW;
             self.is_starved = true;
             return false;
         };
-        let written = is_asked.then(|| self.scratch.write_switch(&mut buffer, self.inbox.bytes(), response, &self.head));
+        let parsed = (self.inbox.bytes(), response, &self.head);
+        let connection = h1::Connection::Upgrade(self.asked.upgrade());
+        let state = &client.row.state;
+        let written = is_asked.then(|| {
+            self.asked.write_response(&mut buffer, state, &self.terms, parsed, b"", Body::None, connection)
+        });
         let Some(Ok(len)) = written else {
             let refusal = Refusal::response(h1::Reason::SwitchUnasked);
             self.fail(refusal.status(), refusal.code(), client);

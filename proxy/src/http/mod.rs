@@ -23,6 +23,7 @@ mod tunnel;
 
 pub(crate) use budget::Budget as RetryBudget;
 pub(crate) use connection::Connection;
+pub(crate) use plan::Spaces;
 pub(crate) use pool::{Pool, PoolTerms, Pools};
 pub(crate) use record::Record;
 pub(crate) use store::Exchanges;

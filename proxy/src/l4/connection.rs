@@ -287,6 +287,7 @@ impl Drop for Connection {
 fn route(row: &RowGuard, listener: &ListenerState, told: Option<Box<Told>>) -> Phase {
     match listener.destination() {
         Destination::Cluster(cluster) => connecting(row, cluster, told),
+        Destination::Nowhere => Phase::Over,
         Destination::Routes(routing) => {
             row.with(|row| row.state = ConnectionState::Peeking);
             Phase::Peek(Box::new(Peek::new(&row.state.handle, routing, told)))

@@ -132,7 +132,7 @@ fn world(handle: &Handle, wishes: Wishes) -> (Rc<State>, SocketAddr) {
         }
     };
     let _admitted = handle.spawn(Admission::Always, serve);
-    let state = State::new(handle.clone(), 0, 0, 1, Calls::new(None), None);
+    let state = State::new(handle.clone(), Identity::of_test(1), Calls::new(None), None);
     state.adopt(snapshot(backend, wishes));
     let (front, front_fd) = listening();
     let listener = net::Listener::new(handle, front_fd).expect("adopted");

@@ -154,6 +154,15 @@ impl Router {
         }
     }
 
+    /// The place of an entry of this router among its entries.
+    #[inline]
+    pub(crate) fn number_of(&self, entry: &Entry) -> usize {
+        let offset = std::ptr::from_ref(entry).addr() - self.entries.as_ptr().addr();
+        let number = offset / size_of::<Entry>();
+        debug_assert!(self.entries.get(number).is_some_and(|own| std::ptr::eq(own, entry)), "of another router");
+        number
+    }
+
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }

@@ -37,6 +37,12 @@ impl Split {
         self.all.get(index).or(self.all.last()).map_or(ClusterIndex(0), |(_, cluster)| *cluster)
     }
 
+    /// Any number will do.
+    #[inline]
+    pub(crate) fn is_single(&self) -> bool {
+        self.all.len() == 1
+    }
+
     pub(crate) fn clusters(&self) -> impl Iterator<Item = ClusterIndex> {
         self.all.iter().map(|(_, cluster)| *cluster)
     }

@@ -191,9 +191,6 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
         timeouts: from.timeouts,
         retry: from.retry,
         queue: from.queue,
-        pool: from.pool,
-        timeouts: from.timeouts,
-        retry: from.retry,
         socket: from.socket,
         proxy_protocol: from.proxy_protocol,
     };
@@ -297,10 +294,6 @@ fn listener(
         idle_timeout: from.idle_timeout,
         half_close_timeout: from.half_close_timeout,
         ladder,
-        http: from.http.as_ref().map(|http| {
-            let known = old.and_then(|old| old.http.as_ref()).filter(|known| ***known == *http);
-            known.map_or_else(|| Arc::new(http.clone()), Arc::clone)
-        }),
         guard: Arc::new(Guard::new(from)),
         per_ip: from.per_ip.map(|wanted| per_ip(&wanted, old)),
     };
@@ -313,7 +306,6 @@ fn listener(
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
             && old.ladder == new.ladder
-            && same_or_none(old.http.as_ref(), new.http.as_ref())
             && old.guard == new.guard
             && same_per_ip(old.per_ip.as_ref(), new.per_ip.as_ref())
     })
