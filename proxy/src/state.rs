@@ -14,7 +14,7 @@ use crate::{
     h1,
     http::{Exchanges, Pool, PoolTerms, Pools, Record, RetryBudget, Spaces},
     route::ClusterIndex,
-    l4::{KEPT_BYTES_MAX, LadderSettings, Tally},
+    l4::{self, KEPT_BYTES_MAX, LadderSettings, Tally},
     per_ip::{Addresses, Refusal, Seat},
     permits::{Caller, Calls, Grants, Inside, Lease, Limit, Permit, Place},
     report::{ClusterReport, EndpointReport, ListenerReport, Reason, RoomReport, RungKind, RungReport, ShardReport},
@@ -170,12 +170,18 @@ pub(crate) struct HttpTerms {
     pub(crate) requests_max: Option<u32>,
     pub(crate) body_progress: BodyProgress,
     pub(crate) compiled: Arc<snapshot::Http>,
+    /// Large bodies are moved by splice.
+    pub(crate) splices: bool,
     /// By the number that its router gives them.
     clusters: Vec<Rc<ClusterState>>,
 }
 
 impl HttpTerms {
-    fn new(compiled: &Arc<snapshot::Http>, cluster: impl Fn(&Arc<snapshot::Cluster>) -> Rc<ClusterState>) -> Rc<Self> {
+    fn new(
+        compiled: &Arc<snapshot::Http>,
+        ladder: &LadderSettings,
+        cluster: impl Fn(&Arc<snapshot::Cluster>) -> Rc<ClusterState>,
+    ) -> Rc<Self> {
         let from = &compiled.settings;
         let limits = h1::Limits {
             head_bytes_max: from.limits.header_bytes_max,
@@ -198,6 +204,7 @@ impl HttpTerms {
             requests_max: from.requests_max,
             body_progress: from.body_progress,
             compiled: Arc::clone(compiled),
+            splices: matches!(ladder.forward, l4::Forward::Auto | l4::Forward::Always(RungKind::Splice)),
             clusters: compiled.clusters.iter().map(cluster).collect(),
         })
     }
@@ -578,7 +585,7 @@ impl State {
         let destination = destination(listener, clusters, known.as_deref());
         let timeouts = Timeouts { idle: listener.idle_timeout, half_close: listener.half_close_timeout };
         let terms = Rc::new(Terms { timeouts, ladder: listener.ladder });
-        let http = listener.http.as_ref().map(|http| HttpTerms::new(http, |cluster| state_of(cluster, clusters)));
+        let http = listener.http.as_ref().map(|http| HttpTerms::new(http, &listener.ladder, |cluster| state_of(cluster, clusters)));
         let per_ip = listener.per_ip.as_ref().map(|per_ip| Arc::clone(&per_ip.addresses));
         if let Some(known) = known {
             known.terms.replace(terms);

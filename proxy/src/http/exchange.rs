@@ -26,6 +26,7 @@ use super::{
     pool::{self, Upstream},
     record::Record,
     transfer::{Coming, Failure, Going, Step, Tools, Transfer},
+    tube::{Moved, Tube},
 };
 use crate::{
     h1::{self, Body, CONTINUE, Format, Head, Method, Parsed, Patience, Refusal, Request, Response, ResponseOut, Unwritable, Version},
@@ -48,10 +49,14 @@ use std::{
     time::Duration,
 };
 
+/// What one exchange may move before others get their turn.
+const TURN_BYTES_MAX: u64 = 1 << 20;
 /// What may lie in one direction until the peer takes it.
-const QUEUED_BYTES_MAX: u64 = 256 << 10;
+const QUEUED_BYTES_MAX: u64 = 64 << 10;
 /// A body of which so much is left is received into large buffers.
 const BULK_BYTES: u64 = 16 << 10;
+/// A body of which so much has not come yet is moved by splice.
+const TUBE_BYTES_MIN: u64 = 16 << 10;
 /// Bytes of a body that are copied behind its head, to go in one send; more is cheaper to send from where it lies.
 const COPIED_BYTES_MAX: usize = 3 << 10;
 /// Interim responses before the final one; no honest server sends as many.
@@ -138,6 +143,12 @@ pub(super) struct Exchange {
     was_used: bool,
     /// The endpoint has switched to another protocol, as it was asked to.
     is_switched: bool,
+    /// The client's socket receives into large buffers for now.
+    is_bulk_upload: bool,
+    /// Of a large body, what has not come is moved past us.
+    tube: Option<Tube>,
+    /// Bodies may be moved so.
+    splices: bool,
     /// A buffer was wanted, and there was none.
     is_starved: bool,
     /// The last move in either direction.
@@ -180,6 +191,9 @@ impl Exchange {
             is_reusable: false,
             was_used: false,
             is_switched: false,
+            is_bulk_upload: false,
+            tube: None,
+            splices: false,
             is_starved: false,
             progress: Timestamp::START,
             tried_at: Timestamp::START,
@@ -203,11 +217,17 @@ impl Exchange {
             Body::Length(length) => Transfer::new(Coming::Length(length), Going::AsItIs),
             Body::Chunked => Transfer::new(Coming::Chunked(h1::chunk::Decoder::new(h1::Side::Request)), Going::Chunked),
         };
+        self.is_bulk_upload = self.request_body.left().is_some_and(|left| left >= BULK_BYTES);
+        if self.is_bulk_upload {
+            client.socket.set_bulk_recv(true);
+        }
         self.owes_continue = request.expect_continue && !self.request_body.is_over();
         self.response_body = Transfer::NONE;
         self.tries = 0;
         self.interims = 0;
         self.is_switched = false;
+        self.tube = None;
+        self.splices = self.terms.splices;
         self.avoid.clear();
         self.progress = now;
         self.body_since = (now, 0);
@@ -281,7 +301,7 @@ impl Exchange {
     }
 
     /// The connection ends in the middle of it.
-    pub(super) fn abort(&mut self, client: &Client<'_>) {
+    pub(super) fn abort(&mut self, client: &mut Client<'_>) {
         self.is_reusable = false;
         self.leave_upstream(client);
         self.down = Outbox::default();
@@ -289,7 +309,10 @@ impl Exchange {
     }
 
     /// Nothing more will happen: count it.
-    fn finish(&mut self, client: &Client<'_>) {
+    fn finish(&mut self, client: &mut Client<'_>) {
+        if mem::take(&mut self.is_bulk_upload) {
+            client.socket.set_bulk_recv(false);
+        }
         self.record.ended = Some(client.row.state.handle.now());
         client.row.state.finished(&self.record);
         self.plan = None;
@@ -323,6 +346,7 @@ impl Exchange {
     /// Go on as far as it goes.
     pub(super) fn poll(&mut self, client: &mut Client<'_>, context: &mut Context<'_>) -> Poll<Ended> {
         let handle = client.row.state.handle.clone();
+        let before = self.record.bytes();
         loop {
             self.is_starved = false;
             let moved = match self.step(client, context) {
@@ -337,6 +361,10 @@ impl Exchange {
                 break;
             }
             self.progress = handle.now();
+            if self.record.bytes() - before >= TURN_BYTES_MAX {
+                handle.yield_now(context);
+                return Poll::Pending;
+            }
             if !handle.spend(context) {
                 return Poll::Pending;
             }
@@ -381,7 +409,7 @@ impl Exchange {
             Ok(Opened { socket, header: _ }) => {
                 let opened = client.row.state.handle.now();
                 self.record.connected = Some(opened);
-                self.stage = Stage::Talking(Upstream { socket, opened, requests: 1, bulk: false });
+                self.stage = Stage::Talking(Upstream { socket, opened, requests: 1, is_large: false });
             }
             Err(reason) => {
                 let status = match reason {
@@ -502,6 +530,9 @@ impl Exchange {
                         }
                     }
                 }
+                Answer::Body if self.tube.as_ref().is_some_and(|tube| !tube.is_pausing()) => {
+                    return Ok(self.move_body(client, context)? || moved);
+                }
                 Answer::Body if self.down.is_full(QUEUED_BYTES_MAX) => return Ok(moved),
                 Answer::Body => match self.response_step(client) {
                     Ok(Step::Run(run)) => {
@@ -522,8 +553,11 @@ impl Exchange {
                 },
             }
             let Stage::Talking(upstream) = &mut self.stage else { return Ok(moved) };
+            if upstream.is_large && self.tube.is_none() {
+                upstream.socket.resume_recv();
+            }
             match self.inbox.poll_fill(&mut upstream.socket, context) {
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => return Ok(self.move_body(client, context)? || moved),
                 Poll::Ready(Filled::More) => {
                     moved = true;
                     self.record.answered.get_or_insert(client.row.state.handle.now());
@@ -619,14 +653,55 @@ impl Exchange {
             }
         }
         self.down.push(Run::whole(buffer, len as u32));
-        if let Stage::Talking(upstream) = &mut self.stage {
-            let is_large = self.response_body.left().is_none_or(|left| left >= BULK_BYTES);
-            if is_large && self.response_body.is_plain() && !upstream.bulk {
-                upstream.bulk = true;
-                upstream.socket.set_bulk_recv(true);
+        self.choose_tube();
+        Ok(true)
+    }
+
+    /// Whether the rest of the body is moved past us.
+    fn choose_tube(&mut self) {
+        let Stage::Talking(upstream) = &mut self.stage else { return };
+        let left = self.response_body.left().unwrap_or_default();
+        let is_large = self.splices && self.response_body.is_plain() && left >= TUBE_BYTES_MIN;
+        if upstream.is_large != is_large {
+            upstream.is_large = is_large;
+            upstream.socket.set_once_recv(is_large);
+        }
+        if is_large {
+            self.tube = Some(Tube::begin(&mut upstream.socket));
+        }
+    }
+
+    /// Move the body past us. Returns whether something was done.
+    fn move_body(&mut self, client: &Client<'_>, context: &mut Context<'_>) -> Result<bool, Reason> {
+        let (Some(tube), Stage::Talking(upstream)) = (&mut self.tube, &mut self.stage) else { return Ok(false) };
+        if tube.is_pausing() {
+            // What came before goes first, and nothing may be received after.
+            if !self.down.is_empty() || !self.inbox.is_empty() || !upstream.socket.recv_is_quiet() {
+                return Ok(false);
+            }
+            tube.start(&upstream.socket, client.socket);
+        }
+        let left = self.response_body.left().unwrap_or_default();
+        match tube.step(&upstream.socket, client.socket, left, context) {
+            Moved::Waiting => Ok(false),
+            Moved::Bytes(bytes) => {
+                self.record.bytes_down += bytes;
+                self.response_body.moved(bytes);
+                if self.response_body.is_over() && tube.is_empty() {
+                    self.tube = None;
+                }
+                Ok(true)
+            }
+            Moved::SourceLost => Err(Reason::UpstreamReset),
+            Moved::SinkBroken => Err(Reason::DownstreamReset),
+            Moved::Refused => {
+                self.tube = None;
+                self.splices = false;
+                upstream.is_large = false;
+                upstream.socket.set_once_recv(false);
+                Ok(true)
             }
         }
-        Ok(true)
     }
 
     /// What is said about the client's connection.
@@ -702,11 +777,12 @@ impl Exchange {
     /// The endpoint's connection is done with: another request may have it, or it is closed.
     fn leave_upstream(&mut self, client: &Client<'_>) {
         let stage = mem::replace(&mut self.stage, Stage::Answered);
+        self.tube = None;
         let state = &client.row.state;
         let is_whole = self.answer == Answer::Over && self.request_body.is_over() && self.up.is_empty();
         self.is_kept &= self.request_body.has_come();
         let place = client.row.with(|row| row.go_to(Place::NONE));
-        let upstream = match stage {
+        let mut upstream = match stage {
             Stage::Talking(upstream) => upstream,
             Stage::Opening(opening) => {
                 drop(opening);
@@ -718,6 +794,10 @@ impl Exchange {
         self.record.endpoint.clone_from(&endpoint);
         match (endpoint, &self.plan) {
             (Some(endpoint), Some(plan)) if is_whole && self.is_reusable && self.inbox.is_empty() => {
+                if upstream.is_large {
+                    // An end that comes meanwhile is to be known.
+                    upstream.socket.resume_recv();
+                }
                 pool::put(state, &plan.cluster, &endpoint, upstream, place);
             }
             _ => {
@@ -813,7 +893,7 @@ impl Exchange {
     }
 
     /// All that is to be sent was sent.
-    fn end(&mut self, client: &Client<'_>) -> Ended {
+    fn end(&mut self, client: &mut Client<'_>) -> Ended {
         if self.is_switched
             && let Stage::Talking(upstream) = mem::replace(&mut self.stage, Stage::Answered)
         {

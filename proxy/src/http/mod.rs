@@ -19,6 +19,7 @@ mod pool;
 mod record;
 mod store;
 mod transfer;
+mod tube;
 mod tunnel;
 
 pub(crate) use budget::Budget as RetryBudget;

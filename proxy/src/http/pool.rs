@@ -50,8 +50,8 @@ pub(crate) struct Upstream {
     pub(crate) opened: Timestamp,
     /// Sent on it, the one under way included.
     pub(crate) requests: u32,
-    /// It receives into large buffers, as its last answers were large.
-    pub(crate) bulk: bool,
+    /// Its responses were large lately: it receives only their heads, and one after another.
+    pub(crate) is_large: bool,
 }
 
 /// One that lies idle.

@@ -29,6 +29,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Sent so far, in both directions.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes_up + self.bytes_down
+    }
+
     pub(super) fn new(started: Timestamp, method: Method) -> Self {
         Self {
             method,

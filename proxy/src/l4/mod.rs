@@ -8,7 +8,7 @@ mod ladder;
 mod peek;
 mod preface;
 mod relay;
-mod rung;
+pub(crate) mod rung;
 #[cfg(test)]
 mod script;
 mod silence;
