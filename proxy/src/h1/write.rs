@@ -62,6 +62,8 @@ pub(crate) struct NameSet {
     known: u128,
     /// Those without a number, in any case.
     others: Vec<Box<[u8]>>,
+    /// What further names begin with, in small letters.
+    prefixes: Vec<Box<[u8]>>,
 }
 
 const _: () = assert!(known::COUNT <= 128, "the known names need a wider set");
@@ -74,14 +76,24 @@ impl NameSet {
         }
     }
 
+    /// All names that begin so, in any case.
+    pub(crate) fn insert_prefix(&mut self, prefix: &[u8]) {
+        for number in (0..known::COUNT as u32).filter(|number| known::name(*number).as_bytes().starts_with(prefix)) {
+            self.known |= 1 << number;
+        }
+        self.prefixes.push(prefix.into());
+    }
+
     #[inline]
     fn contains(&self, field: &Field, bytes: &[u8]) -> bool {
         match field.name.and_then(NameRef::known_number) {
             Some(number) => self.known >> number & 1 != 0,
-            None if self.others.is_empty() => false,
+            None if self.others.is_empty() && self.prefixes.is_empty() => false,
             None => {
                 let name = field.name_of(bytes);
+                let starts = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
                 self.others.iter().any(|other| other.eq_ignore_ascii_case(name))
+                    || self.prefixes.iter().any(|prefix| starts(prefix))
             }
         }
     }
