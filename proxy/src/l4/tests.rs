@@ -72,6 +72,7 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
             limit: Limit::new(None, WaitList::new()),
         })
     };
+    let like = crate::control::fixture::cluster("", &[]);
     let cluster = |name: &str, id, proxy_protocol| {
         Arc::new(Cluster {
             name: name.into(),
@@ -83,6 +84,9 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
             max_connections: None,
             limit: Limit::new(None, WaitList::new()),
             queue: Queue { size: 0, timeout: Duration::from_secs(5) },
+            pool: like.pool,
+            timeouts: like.timeouts,
+            retry: like.retry,
             socket,
             proxy_protocol,
         })
@@ -101,6 +105,7 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
         binds: vec![bind],
         cluster: has_own.then(|| Arc::clone(&own)),
         routing,
+        http: None,
         max_connections: None,
         limit: Limit::new(None, WaitList::new()),
         idle_timeout: Some(Duration::from_secs(60)),
