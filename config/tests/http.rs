@@ -96,7 +96,9 @@ fn keys_of_a_listener() {
 
 #[test]
 fn keys_of_the_wrong_protocol() {
-    let tcp = |rest: &str| text("", rest).replace("protocol = \"http\"", "protocol = \"tcp\"").replace("[listeners.http]\n", "");
+    let tcp = |rest: &str| {
+        text("", rest).replace("protocol = \"http\"", "protocol = \"tcp\"").replace("[listeners.http]\n", "")
+    };
     refused(&text("", "").replace("protocol = \"http\"", ""), "`http` is for listeners with protocol = \"http\"");
     refused(&tcp(&route("host = 'a.example'", "cluster = 'b'")), "write `sni`, or set protocol = \"http\"");
     refused(&tcp(&route("sni = 'a.example'", "cluster = 'b'\npriority = 1")), "`priority` is for listeners");
@@ -189,7 +191,10 @@ fn where_it_goes() {
     ] {
         rest_refused(rest, words);
     }
-    warned(&text("", &route("path = '/p'", "response = {}\nrewrite = { add_prefix = '/x' }")), "`rewrite` has no effect");
+    warned(
+        &text("", &route("path = '/p'", "response = {}\nrewrite = { add_prefix = '/x' }")),
+        "`rewrite` has no effect",
+    );
     warned(&text("", &route("path = '/p'", "redirect = { port = 1 }\nretry = false")), "`retry` has no effect");
 }
 
@@ -225,7 +230,11 @@ fn what_is_rewritten() {
 #[test]
 fn what_is_changed_in_headers() {
     let op = |op: &str| format!("cluster = 'b'\nrequest_headers = [{{ {op} }}]");
-    for good in ["name = 'X-A', value = '{client_ip} {{x}}'", "action = 'remove', name = 'cookie'", "action = 'append', name = 'via', value = '1.1 me'"] {
+    for good in [
+        "name = 'X-A', value = '{client_ip} {{x}}'",
+        "action = 'remove', name = 'cookie'",
+        "action = 'append', name = 'via', value = '1.1 me'",
+    ] {
         taken(&text("", &route("path = '/p'", &op(good))));
     }
     for (bad, words) in [
@@ -274,7 +283,9 @@ fn routes_that_are_never_reached() {
     }
     // The second one comes first, and the first one is never reached.
     refused(&two("path = '/a'", "path = '/a'", "priority = 1"), "an earlier route matches all of this");
-    let named = |name: &str| route("path = '/a'", &format!("cluster = 'b'\nname = '{name}'")) + &route("path = '/b'", "cluster = 'b'");
+    let named = |name: &str| {
+        route("path = '/a'", &format!("cluster = 'b'\nname = '{name}'")) + &route("path = '/b'", "cluster = 'b'")
+    };
     taken(&text("", &named("route-1")));
     refused(&text("", &named("route-2")), "two routes are named `route-2`");
 }
@@ -300,7 +311,9 @@ fn keys_of_a_cluster() {
     ] {
         refused(&cluster(line), words);
     }
-    let config = taken(&("[performance.connection_pool]\nmax_idle_per_host = 7\n".to_owned() + &cluster("pool = { max_idle = 5 }")));
+    let config = taken(
+        &("[performance.connection_pool]\nmax_idle_per_host = 7\n".to_owned() + &cluster("pool = { max_idle = 5 }")),
+    );
     assert_eq!((config.clusters[0].pool.idle_max, config.clusters[0].pool.idle_per_endpoint_max), (Some(5), Some(7)));
     assert_eq!(config.clusters[1].pool.idle_per_endpoint_max, Some(7));
 }
@@ -308,7 +321,8 @@ fn keys_of_a_cluster() {
 /// A configuration as large as anybody has.
 #[test]
 fn ten_thousand_routes() {
-    let routes: String = (0..10_000).map(|i| route(&format!("host = 'h{i}.example', path_prefix = '/p{i}'"), "cluster = 'b'")).collect();
+    let routes: String =
+        (0..10_000).map(|i| route(&format!("host = 'h{i}.example', path_prefix = '/p{i}'"), "cluster = 'b'")).collect();
     assert_eq!(taken(&text("", &routes)).listeners[0].http.as_ref().map(|http| http.routes.len()), Some(10_000));
     let hosts: String = (0..1000).map(|i| format!("'h{i}',")).collect();
     let paths: String = (0..201).map(|i| format!("'/p{i}',")).collect();

@@ -177,7 +177,7 @@ pub static CONNECTION_POOL: Section = Section {
         Key::live(
             "max_conns_per_host",
             CONNECTIONS_MAX,
-            Default::Is("1000"),
+            Default::Is("unlimited"),
             "Connections to one endpoint, over all shards, where the endpoint has no max_connections of its own.",
         ),
         Key::live("idle_timeout", POOL_IDLE, Default::Is("55s"), "How long a connection without a request is kept.")

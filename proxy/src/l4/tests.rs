@@ -11,7 +11,7 @@ use crate::{
     permits::{Calls, Limit, WaitList},
     report::{Reason, RungKind, RungReport},
     snapshot::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Routing, Snapshot},
-    state::State,
+    state::{Identity, State},
 };
 use balance_config::model::{self, Address, Policy, ProxyProtocolVersion, Queue, SocketOptions, Untrusted};
 use balance_engine::{
@@ -70,6 +70,7 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
             weight: 1,
             max_connections: None,
             limit: Limit::new(None, WaitList::new()),
+            idle_limit: Limit::new(None, WaitList::new()),
         })
     };
     let like = crate::control::fixture::cluster("", &[]);
@@ -83,6 +84,7 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
             fail_timeout: Duration::from_secs(5),
             max_connections: None,
             limit: Limit::new(None, WaitList::new()),
+            idle_limit: Limit::new(None, WaitList::new()),
             queue: Queue { size: 0, timeout: Duration::from_secs(5) },
             pool: like.pool,
             timeouts: like.timeouts,

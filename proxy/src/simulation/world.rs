@@ -23,7 +23,7 @@ use crate::{
     report::{ConnectionFilter, Reason},
     shard::ProxyInbox,
     snapshot::{BindId, Ids, Snapshot, compile},
-    state::{EndpointState, ListenerState, State},
+    state::{EndpointState, Identity, ListenerState, State},
 };
 use balance_config::model::{Address, Config, Policy};
 use balance_engine::{

@@ -128,8 +128,12 @@ fn direct(endpoint: &model::Endpoint) -> Option<&Address> {
 pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Ids) -> Snapshot {
     let version = previous.map_or(1, |p| p.version + 1);
     let old = previous.map(Previous::new).unwrap_or_default();
-    let clusters: Vec<_> =
-        config.clusters.iter().map(|c| cluster(c, old.clusters.get(&*c.name).copied(), ids)).collect();
+    let spoken_to = spoken_to(config);
+    let compile_cluster = |from: &model::Cluster| {
+        let limit = from.pool.per_endpoint_max.filter(|_| spoken_to.contains(&*from.name));
+        cluster(from, limit, old.clusters.get(&*from.name).copied(), ids)
+    };
+    let clusters: Vec<_> = config.clusters.iter().map(compile_cluster).collect();
     let by_name: HashMap<&str, &Arc<Cluster>> = clusters.iter().map(|c| (&*c.name, c)).collect();
     let compile_listener = |from: &model::Listener| {
         let named = |name: &str| Arc::clone(by_name.get(name).expect("loading resolves every reference"));
@@ -145,7 +149,30 @@ pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Id
     Snapshot { version, listeners, clusters }
 }
 
-fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> Arc<Cluster> {
+/// The clusters to which HTTP is spoken.
+fn spoken_to(config: &Config) -> HashSet<&str> {
+    let of = |listener: &'_ model::Listener| {
+        let mut names = Vec::new();
+        let http = listener.http.as_ref()?;
+        for route in &http.routes {
+            if let model::RouteAction::Forward(clusters) = &route.action {
+                names.extend(clusters.iter().map(|cluster| cluster.name.clone()));
+            }
+        }
+        names.extend(listener.cluster.clone());
+        Some(names)
+    };
+    let names: HashSet<String> = config.listeners.iter().filter_map(of).flatten().collect();
+    config.clusters.iter().map(|cluster| &*cluster.name).filter(|name| names.contains(*name)).collect()
+}
+
+/// `endpoint_max`: connections to an endpoint that has no limit of its own.
+fn cluster(
+    from: &model::Cluster,
+    endpoint_max: Option<u32>,
+    old: Option<&Arc<Cluster>>,
+    ids: &mut Ids,
+) -> Arc<Cluster> {
     let limit = old.map_or_else(|| Limit::new(from.max_connections, WaitList::new()), |o| Arc::clone(&o.limit));
     let known: HashMap<EndpointId, &Arc<Endpoint>> = old.iter().flat_map(|c| &c.endpoints).map(|e| (e.id, e)).collect();
     let endpoints = from
@@ -156,7 +183,7 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
             let id = EndpointId(ids.endpoints.id((from.name.clone(), address.clone())));
             let known = known.get(&id).copied();
             let limit = known.map_or_else(
-                || Limit::new(e.max_connections.or(from.pool.per_endpoint_max), Arc::clone(limit.waits())),
+                || Limit::new(e.max_connections.or(endpoint_max), Arc::clone(limit.waits())),
                 |known| Arc::clone(&known.limit),
             );
             let idle_limit = known.map_or_else(
@@ -167,7 +194,7 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
                 id,
                 address: address.clone(),
                 weight: e.weight,
-                max_connections: e.max_connections.or(from.pool.per_endpoint_max),
+                max_connections: e.max_connections.or(endpoint_max),
                 limit,
                 idle_limit,
             };
@@ -444,7 +471,8 @@ mod tests {
 
     #[test]
     fn routes_that_did_not_change_are_not_compiled_again() {
-        let routes = "[[listeners.routes]]\nmatch = { path = \"/b\" }\nclusters = [{ name = \"b\" }, { name = \"a\" }]\n";
+        let routes =
+            "[[listeners.routes]]\nmatch = { path = \"/b\" }\nclusters = [{ name = \"b\" }, { name = \"a\" }]\n";
         let (config, mut ids) = (web(routes), Ids::default());
         let http = |s: &Snapshot| Arc::clone(s.listeners[0].http.as_ref().expect("it speaks HTTP"));
         let names = |http: &Http| http.clusters.iter().map(|cluster| cluster.name.to_string()).collect::<Vec<_>>();

@@ -25,8 +25,13 @@ fn ip(exchange: &Exchange) -> String {
 /// What anybody may write is not believed: the origin of this project took the client's word for its address.
 #[test]
 fn the_word_of_an_unknown_peer_does_not_count() {
-    let claims =
-        [("X-Forwarded-For", "1.2.3.4"), ("X-Real-IP", "1.2.3.4"), ("X-Forwarded-Proto", "https"), ("Forwarded", "for=1.2.3.4"), ("X-Forwarded-Host", "evil.org")];
+    let claims = [
+        ("X-Forwarded-For", "1.2.3.4"),
+        ("X-Real-IP", "1.2.3.4"),
+        ("X-Forwarded-Proto", "https"),
+        ("Forwarded", "for=1.2.3.4"),
+        ("X-Forwarded-Host", "evil.org"),
+    ];
     for keys in ["", TRUSTED] {
         let got = exchange(keys, "192.0.2.9", &claims);
         assert_eq!(ip(&got), "192.0.2.9");
@@ -66,7 +71,11 @@ fn the_client_is_the_last_address_that_is_not_trusted() {
 
 #[test]
 fn only_the_header_that_was_named_is_believed() {
-    let fields = [("X-Forwarded-For", "1.1.1.1"), ("Forwarded", "for=9.9.9.9, for=\"[2001:db9::2]:1\";proto=https"), ("X-Real-IP", "3.3.3.3")];
+    let fields = [
+        ("X-Forwarded-For", "1.1.1.1"),
+        ("Forwarded", "for=9.9.9.9, for=\"[2001:db9::2]:1\";proto=https"),
+        ("X-Real-IP", "3.3.3.3"),
+    ];
     let from = |word: &str| ip(&exchange(&format!("{TRUSTED}\nclient_ip_from = '{word}'"), "10.1.1.1", &fields));
     assert_eq!(from("x-forwarded-for"), "1.1.1.1");
     assert_eq!(from("forwarded"), "2001:db9::2");

@@ -1,6 +1,10 @@
 //! What a look-up costs, and that it does not depend on how many routes there are.
 
-use std::{fmt::Write as _, hint::black_box, time::{Duration, Instant}};
+use std::{
+    fmt::Write as _,
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use super::{Ask, Matching, Site, Target, TargetSpace, get, site};
 use crate::{
@@ -86,8 +90,15 @@ fn a_request_costs_no_allocation_once_there_is_room() {
         let entry = site.router.find(&view, &target, &mut room).expect("a route");
         let client = Client::of(&peer, &proxies, &view);
         let id = ids.next(Duration::from_secs(1));
-        let vars =
-            Vars { view: &view, target, client: &client, request_id: id.as_bytes(), cluster: "a", endpoint: b"e", status: 0 };
+        let vars = Vars {
+            view: &view,
+            target,
+            client: &client,
+            request_id: id.as_bytes(),
+            cluster: "a",
+            endpoint: b"e",
+            status: 0,
+        };
         entry.rewrite.host(&vars, &mut host);
         entry.request_headers.expand(&vars, &view, &mut lines);
         let added = entry.request_headers.with_edits(&lines, client.is_trusted(), |edits| edits.added.len());

@@ -11,7 +11,10 @@ use balance_engine::intern::Interner;
 const QUIET: &str = "x_forwarded = false\nx_real_ip = false\nrequest_id = { send = false }\n";
 
 fn with(keys: &str, route: &str) -> Site {
-    site(&format!("{QUIET}{keys}"), &format!("[[listeners.routes]]\nmatch = {{ path_prefix = '/' }}\ncluster = 'a'\n{route}\n"))
+    site(
+        &format!("{QUIET}{keys}"),
+        &format!("[[listeners.routes]]\nmatch = {{ path_prefix = '/' }}\ncluster = 'a'\n{route}\n"),
+    )
 }
 
 fn exchange(keys: &str, route: &str) -> Exchange {
@@ -29,13 +32,25 @@ fn sent(ops: &str, expected: &[(&str, &str)]) {
 #[test]
 fn changes_are_made_in_their_order() {
     sent("{ name = 'x-a', value = '1' }", &[("x-a", "1")]);
-    sent("{ action = 'add', name = 'x-a', value = '1' }, { action = 'add', name = 'x-a', value = '2' }", &[("x-a", "1"), ("x-a", "2")]);
+    sent(
+        "{ action = 'add', name = 'x-a', value = '1' }, { action = 'add', name = 'x-a', value = '2' }",
+        &[("x-a", "1"), ("x-a", "2")],
+    );
     sent("{ action = 'add', name = 'x-a', value = '1' }, { name = 'x-a', value = '2' }", &[("x-a", "2")]);
     sent("{ name = 'x-a', value = '1' }, { action = 'remove', name = 'x-a' }", &[]);
-    sent("{ action = 'append', name = 'x-new', value = '1' }, { action = 'append', name = 'x-new', value = '2' }", &[("x-new", "1, 2")]);
+    sent(
+        "{ action = 'append', name = 'x-new', value = '1' }, { action = 'append', name = 'x-new', value = '2' }",
+        &[("x-new", "1, 2")],
+    );
     sent("{ action = 'append', name = 'x-old', value = '3' }", &[("x-old", "1, 2, 3")]);
-    sent("{ action = 'remove', name = 'x-old' }, { action = 'append', name = 'x-old', value = '3' }", &[("x-old", "3")]);
-    sent("{ action = 'append', name = 'x-old', value = '3' }, { action = 'add', name = 'x-old', value = '4' }", &[("x-old", "1, 2, 3"), ("x-old", "4")]);
+    sent(
+        "{ action = 'remove', name = 'x-old' }, { action = 'append', name = 'x-old', value = '3' }",
+        &[("x-old", "3")],
+    );
+    sent(
+        "{ action = 'append', name = 'x-old', value = '3' }, { action = 'add', name = 'x-old', value = '4' }",
+        &[("x-old", "1, 2, 3"), ("x-old", "4")],
+    );
     // What there is nothing to append to stays as it is.
     sent("{ action = 'append', name = 'x-old', value = '{header:x-none}' }", &[("x-old", "1, 2")]);
 }
@@ -134,9 +149,8 @@ fn an_upgrade_is_seen_where_it_means_something() {
     let routes = "[[listeners.routes]]\nmatch = { headers = { upgrade = 'websocket' } }\ncluster = 'a'\n\
                   request_headers = [{ name = 'x-way', value = 'socket' }]\n";
     let site = site(QUIET, routes);
-    let head = |connection: &str| {
-        format!("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n{connection}X-Own: 1\r\n\r\n")
-    };
+    let head =
+        |connection: &str| format!("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n{connection}X-Own: 1\r\n\r\n");
     assert!(forwarded(&site, "192.0.2.9", &head("Connection: upgrade\r\n")).contains("x-way: socket"));
     assert!(!forwarded(&site, "192.0.2.9", &head("")).contains("x-way"));
 }
@@ -148,6 +162,9 @@ fn what_the_proxy_says_cannot_be_nominated_away() {
     let head = "GET /a HTTP/1.1\r\nHost: h\r\nConnection: X-Forwarded-For, X-Real-IP, x-request-id, x-own\r\nX-Own: 1\r\n\
                 X-Forwarded-For: 1.2.3.4\r\n\r\n";
     let out = forwarded(&site, "192.0.2.9", head);
-    assert!(out.contains("\r\nX-Forwarded-For: 192.0.2.9\r\n") && out.contains("\r\nX-Real-IP: 192.0.2.9\r\n"), "{out}");
+    assert!(
+        out.contains("\r\nX-Forwarded-For: 192.0.2.9\r\n") && out.contains("\r\nX-Real-IP: 192.0.2.9\r\n"),
+        "{out}"
+    );
     assert!(out.contains("\r\nx-request-id: 7\r\n") && !out.contains("X-Own"), "{out}");
 }

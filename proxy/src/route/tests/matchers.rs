@@ -37,7 +37,11 @@ fn hosts() {
 
 #[test]
 fn paths() {
-    check("path = '/a/b'", &gets(["h/a/b", "h/a/b?x", "h/a//b", "h/a/./b", "h/%61/b"]), &gets(["h/a/b/", "h/a", "h/a/b/c"]));
+    check(
+        "path = '/a/b'",
+        &gets(["h/a/b", "h/a/b?x", "h/a//b", "h/a/./b", "h/%61/b"]),
+        &gets(["h/a/b/", "h/a", "h/a/b/c"]),
+    );
     check("path = '/a/'", &gets(["h/a/", "h/a/b/.."]), &gets(["h/a", "h/a/b"]));
     check("path = '/'", &gets(["h/", "h", "h/a/.."]), &gets(["h/a"]));
     check("path_prefix = '/a'", &gets(["h/a", "h/a/", "h/a/b", "h/a?x"]), &gets(["h/ab", "h/", "h/b/a", "h/A"]));
@@ -75,7 +79,11 @@ fn headers() {
     check("headers = { x-kind = { present = false } }", &[ask()], &[one("")]);
     // A name that every shard knows, and all of several.
     let both = || get("h/").with("Accept", "text/html").with("X-Kind", "1");
-    check("headers = { accept = { prefix = 'text/' }, x-kind = '1' }", &[both()], &[one("1"), get("h/").with("Accept", "text/html")]);
+    check(
+        "headers = { accept = { prefix = 'text/' }, x-kind = '1' }",
+        &[both()],
+        &[one("1"), get("h/").with("Accept", "text/html")],
+    );
 }
 
 #[test]
@@ -89,7 +97,11 @@ fn queries() {
     check("query = { a = { regex = '[0-9 ]+' } }", &gets(["h/?a=1+2", "h/?a=%30"]), &gets(["h/?a=", "h/?a=x1"]));
     check("query = { a = { present = true } }", &gets(["h/?a", "h/?a="]), &gets(["h/", "h/?b=a"]));
     check("query = { a = { present = false } }", &gets(["h/", "h/?b=a"]), &gets(["h/?a"]));
-    check("query = { '' = 'x' }".replace("''", "'a b'").as_str(), &gets(["h/?a+b=x", "h/?a%20b=x"]), &gets(["h/?ab=x"]));
+    check(
+        "query = { '' = 'x' }".replace("''", "'a b'").as_str(),
+        &gets(["h/?a+b=x", "h/?a%20b=x"]),
+        &gets(["h/?ab=x"]),
+    );
 }
 
 #[test]

@@ -111,8 +111,7 @@ pub(super) fn site_with(cluster: &str, keys: &str, routes: &str) -> Site {
         });
         ClusterIndex(known as u32)
     };
-    let router =
-        Router::compile(&http, "web", listener.cluster.as_deref(), listener.idle_timeout, &mut number_of);
+    let router = Router::compile(&http, "web", listener.cluster.as_deref(), listener.idle_timeout, &mut number_of);
     let proxies = TrustedProxies::new(&http.trusted_proxies, http.client_ip_from);
     Site { http, router, clusters, proxies }
 }

@@ -58,7 +58,8 @@ fn the_first_one_counts_of_those_that_are_as_specific() {
 fn priority_comes_before_all_else() {
     let routes = [
         route("host = 'example.com', path = '/x'", "a"),
-        "[[listeners.routes]]\nmatch = { path_prefix = '/' }\npriority = 1\nredirect = { scheme = 'https' }\n".to_owned(),
+        "[[listeners.routes]]\nmatch = { path_prefix = '/' }\npriority = 1\nredirect = { scheme = 'https' }\n"
+            .to_owned(),
         "[[listeners.routes]]\nmatch = { headers = { x-debug = '1' } }\npriority = 2\ncluster = 'b'\n".to_owned(),
     ];
     let site = site("", &routes.concat());

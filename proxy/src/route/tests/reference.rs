@@ -1,7 +1,7 @@
 //! The router against one that tries every route, on random routes and requests.
 
 use balance_config::model::{
-    Http, HttpRoute, HostPattern, Matcher, PathPattern, RequestMatch, RouteAction, ValueMatch, WeightedCluster,
+    HostPattern, Http, HttpRoute, Matcher, PathPattern, RequestMatch, RouteAction, ValueMatch, WeightedCluster,
 };
 use balance_config::pattern;
 use balance_engine::rng::Rng;

@@ -54,8 +54,11 @@ fn whole_paths_and_expressions_are_replaced() {
     target(&site, "h/x?q=1", "/new/x?q=1");
     let site = with("", "cluster = 'a'\nrewrite = { path = '/{host}/{method}' }");
     target(&site, "Example.com:80/x", "/example.com/GET");
-    let site = with("", r"cluster = 'a'
-rewrite = { regex = '^/users/(?<id>[0-9]+)(/.*)?$$', replacement = '/u{2}/{id}' }");
+    let site = with(
+        "",
+        r"cluster = 'a'
+rewrite = { regex = '^/users/(?<id>[0-9]+)(/.*)?$$', replacement = '/u{2}/{id}' }",
+    );
     target(&site, "h/users/42/posts?q", "/u/posts/42?q");
     target(&site, "h/users/42", "/u/42");
     target(&site, "h/users/x", "/users/x");
@@ -82,7 +85,10 @@ fn a_rewritten_path_is_as_safe_as_one_that_came() {
 
 #[test]
 fn the_server_as_a_whole_is_not_rewritten() {
-    let site = site("", "[[listeners.routes]]\nmatch = { methods = 'OPTIONS' }\ncluster = 'a'\nrewrite = { add_prefix = '/x' }\n");
+    let site = site(
+        "",
+        "[[listeners.routes]]\nmatch = { methods = 'OPTIONS' }\ncluster = 'a'\nrewrite = { add_prefix = '/x' }\n",
+    );
     assert_eq!(site.exchange(None, &get("h*").method("OPTIONS"), &get("h/")).target.as_deref(), Ok("*"));
 }
 
