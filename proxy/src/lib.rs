@@ -35,7 +35,6 @@ mod process;
 #[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
 mod proxy_protocol;
 pub mod report;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the connection task that uses it follows"))]
 mod route;
 mod shard;
 #[cfg(test)]

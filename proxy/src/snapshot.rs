@@ -84,9 +84,7 @@ pub(crate) struct Http {
     pub(crate) router: Arc<Router>,
     /// By the number that `router` gives them.
     pub(crate) clusters: Vec<Arc<Cluster>>,
-    #[expect(dead_code, reason = "the connection task that uses it follows")]
     pub(crate) proxies: TrustedProxies,
-    #[expect(dead_code, reason = "the connection task that uses it follows")]
     /// The header in which requests bring their number.
     pub(crate) request_id: Name,
 }

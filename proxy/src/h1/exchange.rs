@@ -32,6 +32,15 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// Of bytes that are no request.
+    pub(crate) const NONE: Self =
+        Self { method: Method::Other, version: Version::Http11, keep_alive: false, interim: 0 };
+
+    /// An interim response has come.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.interim > 0
+    }
+
     pub(crate) const fn new(request: &Request) -> Self {
         Self { method: request.method, version: request.version, keep_alive: request.keep_alive, interim: 0 }
     }

@@ -25,11 +25,11 @@ use super::{
     plan::{Action, Asked, Plan},
     pool::{self, Upstream},
     record::Record,
-    transfer::{Coming, Failure, Going, Step, Tools, Transfer},
+    transfer::{Failure, Step, Tools, Transfer},
     tube::{Moved, Tube},
 };
 use crate::{
-    h1::{self, Body, CONTINUE, Format, Head, Method, Parsed, Patience, Refusal, Request, Response, ResponseOut, Unwritable, Version},
+    h1::{self, Body, CONTINUE, Format, Head, Method, Parsed, Patience, Refusal, Request, Response, ResponseOut, Unwritable},
     permits::Place,
     report::Reason,
     state::{EndpointState, HttpTerms, Right},
@@ -59,8 +59,6 @@ const BULK_BYTES: u64 = 16 << 10;
 const TUBE_BYTES_MIN: u64 = 16 << 10;
 /// Bytes of a body that are copied behind its head, to go in one send; more is cheaper to send from where it lies.
 const COPIED_BYTES_MAX: usize = 3 << 10;
-/// Interim responses before the final one; no honest server sends as many.
-const INTERIM_MAX: u8 = 16;
 /// Room for what is added to a head, mostly.
 const ADDED_BYTES: usize = 1 << 10;
 /// How soon a buffer is asked for again where there was none.
@@ -113,8 +111,8 @@ pub(super) struct Exchange {
     plan: Option<Plan>,
     stage: Stage,
     answer: Answer,
-    method: Method,
-    version: Version,
+    /// What the two sides owe each other.
+    rules: h1::Exchange,
     format: Format,
     /// The head as endpoints get it. Kept as long as it may have to be sent again.
     request: Vec<u8>,
@@ -134,7 +132,6 @@ pub(super) struct Exchange {
     tries: u8,
     /// Of the request on the connection in use, the kernel has taken so much.
     sent: u64,
-    interims: u8,
     /// The client's connection may carry another request.
     is_kept: bool,
     /// The endpoint's connection may.
@@ -170,8 +167,7 @@ impl Exchange {
             plan: None,
             stage: Stage::Answered,
             answer: Answer::Over,
-            method: Method::Get,
-            version: Version::Http11,
+            rules: h1::Exchange::NONE,
             format: Format::Text,
             request: Vec::new(),
             request_len: 0,
@@ -186,7 +182,6 @@ impl Exchange {
             avoid: Vec::new(),
             tries: 0,
             sent: 0,
-            interims: 0,
             is_kept: false,
             is_reusable: false,
             was_used: false,
@@ -209,14 +204,9 @@ impl Exchange {
     pub(super) fn begin(&mut self, request: &Request, may_be_kept: bool, client: &mut Client<'_>) {
         let state = Rc::clone(&client.row.state);
         let now = state.handle.now();
-        self.method = request.method;
-        self.version = request.version;
-        self.is_kept = request.keep_alive && may_be_kept;
-        self.request_body = match request.body {
-            Body::None | Body::UntilClose => Transfer::NONE,
-            Body::Length(length) => Transfer::new(Coming::Length(length), Going::AsItIs),
-            Body::Chunked => Transfer::new(Coming::Chunked(h1::chunk::Decoder::new(h1::Side::Request)), Going::Chunked),
-        };
+        self.rules = h1::Exchange::new(request);
+        self.is_kept = may_be_kept;
+        self.request_body = Transfer::new(h1::Side::Request, request.body, request.body);
         self.is_bulk_upload = self.request_body.left().is_some_and(|left| left >= BULK_BYTES);
         if self.is_bulk_upload {
             client.socket.set_bulk_recv(true);
@@ -224,7 +214,6 @@ impl Exchange {
         self.owes_continue = request.expect_continue && !self.request_body.is_over();
         self.response_body = Transfer::NONE;
         self.tries = 0;
-        self.interims = 0;
         self.is_switched = false;
         self.tube = None;
         self.splices = self.terms.splices;
@@ -234,11 +223,7 @@ impl Exchange {
         self.record = Record::new(now, request.method);
         let bytes = client.inbox.bytes();
         self.format = Format::accepted(self.head.value(bytes, balance_engine::intern::known::ACCEPT));
-        let connection = match (self.is_kept && self.request_body.has_come(), self.version) {
-            (false, _) => h1::Connection::Close,
-            (true, Version::Http10) => h1::Connection::KeepAlive,
-            (true, Version::Http11) => h1::Connection::Implied,
-        };
+        let (_, connection) = self.rules.persistence(Body::None, self.request_body.has_come(), self.is_kept);
         let parsed = (bytes, request, &self.head);
         let action = self.asked.plan(&self.terms, client.row, parsed, connection, &mut self.request);
         client.inbox.consume(request.head_len);
@@ -286,7 +271,7 @@ impl Exchange {
         let now = client.row.state.handle.now();
         self.record = Record::new(now, Method::Other);
         self.progress = now;
-        self.method = Method::Other;
+        self.rules = h1::Exchange::NONE;
         self.format = Format::Text;
         self.is_kept = false;
         self.request_body = Transfer::NONE;
@@ -514,7 +499,7 @@ impl Exchange {
                     if !self.inbox.is_empty() && self.patience.is_over(self.inbox.bytes(), max) {
                         let names = &client.row.state.names;
                         let bytes = self.inbox.bytes();
-                        match h1::parse_response(bytes, &self.terms.answers, names, self.method, &mut self.head) {
+                        match h1::parse_response(bytes, &self.terms.answers, names, self.rules.method, &mut self.head) {
                             Parsed::Partial => self.inbox.keep(),
                             Parsed::Refused(refusal) => {
                                 self.fail(refusal.status(), refusal.code(), client);
@@ -585,28 +570,27 @@ impl Exchange {
     /// A response's head has come, at the start of the inbox. Returns false where there was no buffer to write it to:
     /// it is read again later.
     fn answered(&mut self, response: &Response, client: &mut Client<'_>) -> Result<bool, Reason> {
-        if response.is_interim() {
-            return Ok(self.interim_came(response, client));
-        }
-        if response.status == 101 {
-            return Ok(self.switched(response, client));
-        }
+        let offered = Some(self.asked.upgrade()).filter(|offered| !offered.is_empty());
+        let body = match self.rules.answer(self.inbox.bytes(), response, offered) {
+            Ok(h1::Answer::Final { body }) => body,
+            Ok(h1::Answer::Switch) => return Ok(self.switched(response, client)),
+            Ok(h1::Answer::Interim) => return Ok(self.interim_came(response, client)),
+            Ok(h1::Answer::Swallow) => {
+                self.inbox.consume(response.head_len);
+                self.patience = Patience::NEW;
+                return Ok(true);
+            }
+            Err(refusal) => {
+                self.fail(refusal.status(), refusal.code(), client);
+                return Ok(true);
+            }
+        };
         let state = &client.row.state;
-        let (going, body, keeps) = match (response.body, self.version) {
-            (Body::Chunked | Body::UntilClose, Version::Http11) => (Going::Chunked, Body::Chunked, true),
-            (Body::Chunked | Body::UntilClose, Version::Http10) => (Going::AsItIs, Body::UntilClose, false),
-            (body, _) => (Going::AsItIs, body, true),
-        };
-        let coming = match response.body {
-            Body::None => Coming::Over,
-            Body::Length(length) => Coming::Length(length),
-            Body::Chunked => Coming::Chunked(h1::chunk::Decoder::new(h1::Side::Response)),
-            Body::UntilClose => Coming::UntilClose,
-        };
         // Whether the rest of the request's body will come is not known, and a response says at its start what becomes
         // of the connection.
-        self.is_kept &= keeps && self.request_body.has_come() && !state.draining.get();
-        let connection = self.connection();
+        let wanted = self.is_kept && !state.draining.get();
+        let (is_kept, connection) = self.rules.persistence(body, self.request_body.has_come(), wanted);
+        self.is_kept = is_kept;
         let Some(mut buffer) = buffer_for(state.handle.pool(), response.head_len + ADDED_BYTES) else {
             self.patience = Patience::NEW;
             self.is_starved = true;
@@ -634,7 +618,7 @@ impl Exchange {
         self.is_reusable &= response.keep_alive;
         self.inbox.consume(response.head_len);
         self.answer = Answer::Body;
-        self.response_body = Transfer::new(coming, going);
+        self.response_body = Transfer::new(h1::Side::Response, response.body, body);
         if self.inbox.bytes().len() <= COPIED_BYTES_MAX {
             let mut tools = Tools {
                 pool: state.handle.pool(),
@@ -704,39 +688,25 @@ impl Exchange {
         }
     }
 
-    /// What is said about the client's connection.
-    fn connection(&self) -> h1::Connection<'static> {
-        match (self.is_kept, self.version) {
-            (false, _) => h1::Connection::Close,
-            (true, Version::Http10) => h1::Connection::KeepAlive,
-            (true, Version::Http11) => h1::Connection::Implied,
-        }
-    }
-
-    /// A 100 is for us: clients that wait for one were answered before. Others are handed on to who can understand them.
-    fn interim_came(&mut self, response: &Response, client: &mut Client<'_>) -> bool {
-        self.interims += 1;
-        if self.interims > INTERIM_MAX {
-            let refusal = Refusal::response(h1::Reason::TooManyInterim);
-            self.fail(refusal.status(), refusal.code(), client);
-            return true;
-        }
-        if response.status != 100 && self.version == Version::Http11 {
-            let Some(mut buffer) = buffer_for(client.row.state.handle.pool(), response.head_len + 64) else {
-                self.patience = Patience::NEW;
-                self.is_starved = true;
-                return false;
-            };
-            let bytes = self.inbox.bytes();
-            let how = ResponseOut { body: Body::None, edits: h1::Edits::NONE, connection: h1::Connection::Implied };
-            let written = h1::write_response(&mut buffer, bytes, response, &self.head, &how);
-            if let Ok(len) = written {
-                self.down.push(Run::whole(buffer, len as u32));
-            }
+    /// The client is told of something that comes before the response.
+    fn interim_came(&mut self, response: &Response, client: &Client<'_>) -> bool {
+        let Some(mut buffer) = buffer_for(client.row.state.handle.pool(), response.head_len + 64) else {
+            return self.look_again();
+        };
+        let how = ResponseOut { body: Body::None, edits: h1::Edits::NONE, connection: h1::Connection::Implied };
+        if let Ok(len) = h1::write_response(&mut buffer, self.inbox.bytes(), response, &self.head, &how) {
+            self.down.push(Run::whole(buffer, len as u32));
         }
         self.inbox.consume(response.head_len);
         self.patience = Patience::NEW;
         true
+    }
+
+    /// There was no buffer for what a head would become: it is read again when there may be one.
+    fn look_again(&mut self) -> bool {
+        self.patience = Patience::NEW;
+        self.is_starved = true;
+        false
     }
 
     /// A few bytes of ours before the response.
@@ -747,23 +717,18 @@ impl Exchange {
         Ok(())
     }
 
-    /// The endpoint speaks another protocol from here on, if it was asked to.
+    /// The endpoint speaks another protocol from here on, as it was asked to.
     fn switched(&mut self, response: &Response, client: &mut Client<'_>) -> bool {
-        let is_asked = response.upgrade.is_some_and(|token| self.asked.asked_upgrade(token.of(self.inbox.bytes())));
-        let Some(mut buffer) = buffer_for(client.row.state.handle.pool(), response.head_len + ADDED_BYTES) else {
-            self.patience = Patience::NEW;
-            self.is_starved = true;
-            return false;
+        let state = &client.row.state;
+        let Some(mut buffer) = buffer_for(state.handle.pool(), response.head_len + ADDED_BYTES) else {
+            return self.look_again();
         };
         let parsed = (self.inbox.bytes(), response, &self.head);
         let connection = h1::Connection::Upgrade(self.asked.upgrade());
-        let state = &client.row.state;
-        let written = is_asked.then(|| {
-            self.asked.write_response(&mut buffer, state, &self.terms, parsed, b"", Body::None, connection)
-        });
-        let Some(Ok(len)) = written else {
-            let refusal = Refusal::response(h1::Reason::SwitchUnasked);
-            self.fail(refusal.status(), refusal.code(), client);
+        let written =
+            self.asked.write_response(&mut buffer, state, &self.terms, parsed, b"", Body::None, connection);
+        let Ok(len) = written else {
+            self.fail(502, "upstream_head_too_long", client);
             return true;
         };
         self.record.status = 101;
@@ -838,10 +803,10 @@ impl Exchange {
 
     fn may_try_again(&self, client: &Client<'_>) -> bool {
         let Some(plan) = &self.plan else { return false };
-        let nothing_came = self.inbox.is_empty() && self.interims == 0;
+        let nothing_came = self.inbox.is_empty() && !self.rules.has_begun();
         // What was read of a body is gone.
         let nothing_taken = self.request_body.bytes == 0;
-        let is_safe = self.sent == 0 || self.method.is_idempotent();
+        let is_safe = self.sent == 0 || self.rules.method.is_idempotent();
         nothing_came
             && nothing_taken
             && is_safe
@@ -878,8 +843,8 @@ impl Exchange {
             status,
             code,
             format: self.format,
-            head_only: self.method == Method::Head,
-            connection: self.connection(),
+            head_only: self.rules.method == Method::Head,
+            connection: self.rules.persistence(Body::None, true, self.is_kept).1,
         };
         let buffer = buffer_for(client.row.state.handle.pool(), 512);
         let written = buffer.and_then(|mut buffer| {

@@ -247,11 +247,7 @@ impl Asked {
         terms.compiled.router.entries().get(self.entry?)
     }
 
-    /// The client has asked for the protocol that an endpoint has switched to.
-    pub(super) fn asked_upgrade(&self, token: &[u8]) -> bool {
-        !self.upgrade.is_empty() && self.upgrade.eq_ignore_ascii_case(token)
-    }
-
+    /// The protocol that the endpoint may switch to; empty where it may not.
     pub(super) fn upgrade(&self) -> &[u8] {
         &self.upgrade
     }

@@ -10,37 +10,26 @@
 
 use super::inbox::{Inbox, NoBuffer, Run, buffer_for};
 use crate::h1::{
-    Head, Limits, Refusal, Unwritable,
-    chunk::{CHUNK_END, ChunkHead, Decoder, LAST_CHUNK, Step as Chunk},
+    Body, Head, Incoming, Limits, Refusal, Side, Unwritable,
+    chunk::{CHUNK_END, ChunkHead, LAST_CHUNK, Step as Next},
     write_trailers,
 };
 use balance_engine::{buf::BufferPool, intern::Interner};
 
-/// How a body comes.
-pub(super) enum Coming {
-    /// So many bytes are still to come.
-    Length(u64),
-    Chunked(Decoder),
-    UntilClose,
-    Over,
-}
-
-/// How it goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Going {
-    AsItIs,
-    Chunked,
-}
-
 /// See the module's documentation.
 pub(super) struct Transfer {
-    coming: Coming,
-    going: Going,
+    incoming: Incoming,
+    /// How it comes.
+    body: Body,
+    /// It goes on in chunks; otherwise as it is.
+    is_chunked: bool,
+    /// All of it has been taken.
+    has_come: bool,
     /// The last chunk is still to be written.
     owes_end: bool,
-    /// Data of the chunk that is being read which is in the inbox and not copied yet.
+    /// Data that was read over, is in the inbox, and was not taken yet.
     ready: usize,
-    /// Bytes of the body itself that were handed on.
+    /// Bytes of the body itself that were taken.
     pub(super) bytes: u64,
 }
 
@@ -79,54 +68,51 @@ impl From<NoBuffer> for Failure {
 const CODING_BYTES: usize = ChunkHead::BYTES_MAX + CHUNK_END.len() + LAST_CHUNK.len();
 
 impl Transfer {
-    pub(super) const NONE: Self =
-        Self { coming: Coming::Over, going: Going::AsItIs, owes_end: false, ready: 0, bytes: 0 };
+    /// There is none.
+    pub(super) const NONE: Self = Self::new(Side::Request, Body::None, Body::None);
 
-    pub(super) fn new(coming: Coming, going: Going) -> Self {
-        let coming = if let Coming::Length(0) = coming { Coming::Over } else { coming };
-        Self { coming, going, owes_end: going == Going::Chunked, ready: 0, bytes: 0 }
+    /// A body that comes as `body` says and goes on as `to` says.
+    pub(super) const fn new(side: Side, body: Body, to: Body) -> Self {
+        let is_chunked = matches!(to, Body::Chunked);
+        let has_come = matches!(body, Body::None | Body::Length(0));
+        let incoming = Incoming::new(side, body);
+        Self { incoming, body, is_chunked, has_come, owes_end: is_chunked, ready: 0, bytes: 0 }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.coming, Coming::Over) && !self.owes_end
+        self.has_come && !self.owes_end
     }
 
-    /// All of it has come, and so has what is behind it, if anything has.
+    /// All of it has been taken.
     pub(super) fn has_come(&self) -> bool {
-        matches!(self.coming, Coming::Over)
+        self.has_come
     }
 
     /// So many bytes are still to come; `None` where that is not known.
     pub(super) fn left(&self) -> Option<u64> {
-        match self.coming {
-            Coming::Length(left) => Some(left),
-            Coming::Over => Some(0),
-            Coming::Chunked(_) | Coming::UntilClose => None,
+        match self.body {
+            Body::None => Some(0),
+            Body::Length(_) => Some(self.incoming.left() + self.ready as u64),
+            Body::Chunked | Body::UntilClose => None,
         }
     }
 
-    /// So many bytes went another way.
+    /// So many bytes went another way, of a body that is plain.
     pub(super) fn moved(&mut self, bytes: u64) {
         self.bytes += bytes;
-        if let Coming::Length(left) = &mut self.coming {
-            *left -= bytes;
-            if *left == 0 {
-                self.coming = Coming::Over;
-            }
-        }
+        self.incoming.moved(bytes);
+        self.has_come = self.incoming.is_over();
     }
 
     /// Buffers can be handed on as they are.
     pub(super) fn is_plain(&self) -> bool {
-        self.going == Going::AsItIs && matches!(self.coming, Coming::Length(_) | Coming::UntilClose)
+        !self.is_chunked && matches!(self.body, Body::Length(_) | Body::UntilClose) && self.ready == 0
     }
 
     /// The peer has closed its half. Returns whether the body is whole.
     pub(super) fn end(&mut self) -> bool {
-        if let Coming::UntilClose = self.coming {
-            self.coming = Coming::Over;
-        }
-        self.has_come()
+        self.has_come |= self.incoming.connection_ended().is_ok();
+        self.has_come
     }
 
     /// Take what there is, as far as one run goes.
@@ -177,8 +163,9 @@ impl Transfer {
             }
             written += self.put(&inbox.bytes()[..data], &mut out[written..]);
             inbox.consume(data);
-            self.ready = self.ready.saturating_sub(data);
-            self.moved(data as u64);
+            self.ready -= data;
+            self.bytes += data as u64;
+            self.has_come = self.ready == 0 && self.incoming.is_over();
         }
         if self.owes_end && self.has_come() && out.len() - written >= LAST_CHUNK.len() {
             self.owes_end = false;
@@ -190,36 +177,33 @@ impl Transfer {
 
     /// How much data lies at the start of the inbox, once framing before it was consumed.
     fn data_in(&mut self, inbox: &mut Inbox, tools: &mut Tools<'_>, out: &mut [u8]) -> Result<Data, Failure> {
+        if self.has_come {
+            return Ok(Data::End { trailers: 0 });
+        }
+        if self.ready > 0 {
+            return Ok(Data::Here(self.ready));
+        }
         let bytes = inbox.bytes();
-        let decoder = match &mut self.coming {
-            Coming::Over => return Ok(Data::End { trailers: 0 }),
-            Coming::UntilClose => return Ok(Data::Here(bytes.len())),
-            Coming::Length(left) => {
-                return Ok(Data::Here(bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX))));
-            }
-            Coming::Chunked(_) if self.ready > 0 => return Ok(Data::Here(self.ready)),
-            Coming::Chunked(decoder) => decoder,
-        };
         // A trailer section is to be written from the bytes that it was read from, at once.
-        let before = decoder.clone();
-        match decoder.decode(bytes, tools.limits, tools.names, tools.head) {
-            Chunk::Refused(refusal) => Err(Failure::Refused(refusal)),
-            Chunk::NeedMore { consumed } => {
+        let before = self.incoming.clone();
+        match self.incoming.read(bytes, tools.limits, tools.names, tools.head) {
+            Next::Refused(refusal) => Err(Failure::Refused(refusal)),
+            Next::NeedMore { consumed } => {
                 inbox.consume(consumed);
                 Ok(Data::Here(0))
             }
-            Chunk::Data { skip, len } => {
+            Next::Data { skip, len } => {
                 inbox.consume(skip);
                 self.ready = len;
                 Ok(Data::Here(len))
             }
-            Chunk::End { consumed } => {
+            Next::End { consumed } => {
                 let mut trailers = 0;
-                if self.going == Going::Chunked && !tools.head.fields().is_empty() {
+                if self.is_chunked && !tools.head.fields().is_empty() {
                     match write_trailers(out, bytes, tools.head) {
                         Ok(len) => trailers = len,
                         Err(Unwritable::Full) => {
-                            *decoder = before;
+                            self.incoming = before;
                             return Ok(Data::TrailersNeedRoom);
                         }
                         Err(Unwritable::Invalid | Unwritable::NoHost) => {}
@@ -227,14 +211,14 @@ impl Transfer {
                     self.owes_end &= trailers == 0;
                 }
                 inbox.consume(consumed);
-                self.coming = Coming::Over;
+                self.has_come = true;
                 Ok(Data::End { trailers })
             }
         }
     }
 
     fn put(&self, data: &[u8], out: &mut [u8]) -> usize {
-        if self.going == Going::AsItIs {
+        if !self.is_chunked {
             out[..data.len()].copy_from_slice(data);
             return data.len();
         }
