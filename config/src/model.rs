@@ -3,6 +3,14 @@
 //! Plain values, already validated where one value alone can tell. No serde here: a wire or file format has its own
 //! types and converts into these.
 
+mod http;
+
+pub use self::http::{
+    AcceptId, BodyProgress, ClientIpFrom, ClusterTimeouts, ConnectionPool, DirectResponse, EncodedSlashes, Forwarding,
+    HeaderOp, HostPattern, Http, HttpLimits, HttpRoute, Matcher, PathPattern, PathRewrite, PathRules, Pool, Redirect,
+    RequestId, RequestMatch, Retry, RetryOn, Rewrite, RouteAction, RouteTimeouts, Scheme, Underscores, ValueMatch,
+    WeightedCluster,
+};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -76,6 +84,7 @@ pub struct Performance {
     pub buffer_pool: BufferPool,
     pub forward: ForwardTuning,
     pub pipes: Pipes,
+    pub connection_pool: ConnectionPool,
 }
 
 /// Admission of one shard's executor.
@@ -187,7 +196,9 @@ pub struct Listener {
     /// Never empty.
     pub bind: Vec<Address>,
     pub protocol: Protocol,
-    /// Where connections go that no route matches. `None`: they are refused; then there is a route.
+    /// There exactly when `protocol` is [`Protocol::Http`].
+    pub http: Option<Http>,
+    /// Where connections, or requests, go that no route matches. `None`: they are refused; then there is a route.
     pub cluster: Option<String>,
     /// `None`: as [`Runtime::forward`]. See [`Config::forward_of`].
     pub forward: Option<Forward>,
@@ -201,8 +212,8 @@ pub struct Listener {
     pub proxy_protocol: Option<ProxyProtocolIn>,
     /// `None`: no limit for a single address.
     pub per_ip: Option<PerIp>,
-    /// Tried in this order, the first that matches counts. Where there is one, the listener peeks at the ClientHello
-    /// and passes TLS through.
+    /// Of TCP, tried in this order, the first that matches counts. Where there is one, the listener peeks at the
+    /// ClientHello and passes TLS through. Those of HTTP are in `http`.
     pub routes: Vec<Route>,
     pub peek: Peek,
     /// No byte in either direction for so long ends the connection. `None`: never.
@@ -219,6 +230,7 @@ pub struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Tcp,
+    Http,
 }
 
 /// An address and those that begin as it does. No bit after the prefix is set, and the prefix fits the family; an IPv4
@@ -336,6 +348,9 @@ pub struct Cluster {
     /// Connections at once over all shards, at least 1. `None`: unlimited.
     pub max_connections: Option<u32>,
     pub queue: Queue,
+    pub pool: Pool,
+    pub timeouts: ClusterTimeouts,
+    pub retry: Retry,
     /// The PROXY header that endpoints get before the first byte. `None`: none.
     pub proxy_protocol: Option<ProxyProtocolVersion>,
     pub socket: SocketOptions,

@@ -1,7 +1,8 @@
 //! The key table in words for people: what a key takes, and running text.
 
 use crate::{
-    keys::{Kind, Word},
+    keys::{Kind, Named, Word},
+    template::Scope,
     units,
 };
 
@@ -39,6 +40,31 @@ pub(crate) fn kind(kind: Kind) -> String {
         Kind::Servers => "list of addresses, each with or without a port".to_owned(),
         Kind::SniPatterns => or_list("name, or \"*.\" and a name"),
         Kind::Alpns => or_list("name of a protocol"),
+        Kind::Words(_) => "list of the words below".to_owned(),
+        Kind::Percent { max } => format!("share from \"0%\" to \"{max}%\""),
+        Kind::Hosts => or_list("host, \"*.\" and a name, or address"),
+        Kind::Path => "path".to_owned(),
+        Kind::Paths => or_list("path"),
+        Kind::Pattern => "regular expression".to_owned(),
+        Kind::Patterns => or_list("regular expression"),
+        Kind::Methods => or_list("method"),
+        Kind::Matchers(Named::Header) => "table of headers".to_owned(),
+        Kind::Matchers(Named::Query) => "table of parameters".to_owned(),
+        Kind::Matchers(Named::Cookie) => "table of cookies".to_owned(),
+        Kind::HeaderName => "name of a header".to_owned(),
+        Kind::Upgrades => "list of names of protocols".to_owned(),
+        Kind::Line { bytes_max } => format!("text of one line, at most {bytes_max} bytes"),
+        Kind::Body { bytes_max } => format!("text of at most {bytes_max} bytes"),
+        Kind::Template(scope) => {
+            let names: Vec<String> = scope.names().map(|name| format!("`{{{name}}}`")).collect();
+            match scope {
+                Scope::Captures => "path with groups".to_owned(),
+                Scope::Request | Scope::Response => {
+                    format!("text of one line with {} and `{{header:NAME}}`", names.join(", "))
+                }
+                Scope::Path | Scope::Host => format!("text with {}", names.join(", ")),
+            }
+        }
         Kind::Table(_) => "table".to_owned(),
         Kind::Tables { .. } => "list of tables".to_owned(),
     }

@@ -71,13 +71,16 @@ fn write_key(out: &mut String, section: &Section, key: &Key) {
         let _ = write!(out, "\n{}\n", paragraph(key.more));
     }
     let _ = write!(out, "\n{}\n", item(&format!("Takes: {}", prose::kind(key.kind))));
-    if let Kind::Word(words) = key.kind {
+    if let Kind::Word(words) | Kind::Words(words) = key.kind {
         for word in prose::words(words) {
             let text = format!("- `\"{}\"`: {}", word.name, prose::markdown(word.doc));
             let _ = writeln!(out, "  {}", prose::wrap(&text, COLUMNS - 2, "    "));
         }
     }
     let _ = writeln!(out, "{}", item(&format!("Default: {}", default(key))));
+    if let Some(protocol) = key.protocol {
+        let _ = writeln!(out, "- For: listeners with `protocol = \"{protocol}\"`.");
+    }
     let applied = if key.reloadable { "live" } else { "at start" };
     let _ = writeln!(out, "- Read: {applied}. Since {}.", key.since);
     if let Some(name) = variable_of(section, key) {
@@ -93,7 +96,11 @@ fn full_name(section: &Section, key: &Key) -> String {
 fn default(key: &Key) -> String {
     match key.default {
         Default::Required => "none; it must be written".to_owned(),
-        Default::RequiredWithout(other) => format!("none; it must be written unless `{other}` is"),
+        Default::RequiredWithout(others) => {
+            let others = others.iter().map(|other| format!("`{other}`")).collect::<Vec<_>>().join(", ");
+            let one_of = if others.contains(',') { "one of " } else { "" };
+            format!("none; it must be written unless {one_of}{others} is")
+        }
         Default::Absent(meaning) => meaning.to_owned(),
         Default::Parts => "as its keys say".to_owned(),
         Default::Is(text) => match key.kind {

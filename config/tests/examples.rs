@@ -65,21 +65,91 @@ fn effective_output_says_where_values_come_from() {
     }
 }
 
+/// One listener for each protocol, with every key between the two.
+const EVERYTHING: &str = r#"
+[admin]
+listen = "127.0.0.1:1"
+[dns]
+servers = ["10.0.0.2"]
+
+[[listeners]]
+name = "tls"
+bind = ":443"
+cluster = "app"
+forward = "copy"
+allow = ["10.0.0.0/8"]
+deny = ["10.1.0.0/16"]
+per_ip = { rate = 5 }
+proxy_protocol = { trusted = ["10.0.0.1"] }
+[[listeners.routes]]
+match = { sni = "a", alpn = "h2" }
+cluster = "tcp"
+
+[[listeners]]
+name = "web"
+bind = ":80"
+protocol = "http"
+[listeners.http]
+trusted_proxies = ["10.0.0.0/8"]
+server = "me"
+request_headers = [{ name = "x-a", value = "{client_ip}" }]
+response_headers = [{ action = "add", name = "x-b", value = "{{" }]
+[[listeners.routes]]
+name = "all"
+priority = 3
+cluster = "app"
+match = { host = ["a.example", "*.b.example"], path = "/x", methods = "GET", headers = { "x$y" = "1", b = { prefix = "$$p" } }, query = { "a \"b" = { regex = "[0-9]+" } }, cookies = { c = { present = false } } }
+request_headers = [{ action = "append", name = "x-a", value = "1" }, { action = "remove", name = "x-b" }]
+response_headers = [{ name = "x-c", value = "{status}" }]
+rewrite = { strip_prefix = "/x", add_prefix = "/y", host = "b.internal:81" }
+timeouts = { request = "1m", per_try = "never", idle = "10s" }
+[[listeners.routes]]
+match = { path_prefix = ["/p", "/q/"] }
+clusters = [{ name = "app", weight = 3 }, { name = "other", weight = 0 }]
+retry = false
+rewrite = { path = "/new{path}" }
+[[listeners.routes]]
+match = { path_regex = "/r/.*" }
+redirect = { status = 307, scheme = "https", host = "www.{host}", port = 8443, path = "/r{path}", keep_query = false }
+[[listeners.routes]]
+match = { path = "/s" }
+response = { status = 503, body = "down\n", content_type = "text/html" }
+[[listeners.routes]]
+match = { path = "/t" }
+clusters = [{ name = "other", weight = 5 }]
+rewrite = { regex = "^/(.*)", replacement = "/{1}" }
+
+[clusters.app]
+endpoints = ["10.0.0.1:80"]
+pool = { max_idle = 10, max_idle_per_host = 1, max_conns_per_host = "unlimited", idle_timeout = "1s" }
+retry = { on = ["connect"], budget = "5%" }
+
+[clusters.other]
+endpoints = ["10.0.0.1:81"]
+retry = { on = [] }
+
+[clusters.tcp]
+endpoints = ["10.0.0.1:82"]
+proxy_protocol = "v1"
+"#;
+
 #[test]
 fn effective_output_has_every_key() {
-    let everything = "forward = \"copy\"\nallow = [\"10.0.0.0/8\"]\ndeny = [\"10.1.0.0/16\"]\n\
-         per_ip = { rate = 5 }\nproxy_protocol = { trusted = [\"10.0.0.1\"] }\n\
-         [[listeners.routes]]\nmatch = { sni = \"a\", alpn = \"h2\" }\ncluster = \"app\"\n\
-         [admin]\nlisten = \"127.0.0.1:1\"\n[dns]\nservers = [\"10.0.0.2\"]";
-    let text = with("listener", everything) + "proxy_protocol = \"v1\"\n";
-    let out = render(&file::parse("x", &text, &NoEnv, &[]).unwrap_or_else(|report| panic!("{report}")));
+    let loaded = file::parse("x", EVERYTHING, &NoEnv, &[]).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(loaded.warnings, []);
+    let out = render(&loaded);
+    let again = file::parse("effective", &out, &NoEnv, &[]).unwrap_or_else(|report| panic!("{out}\n{report}"));
+    assert_eq!(again.config, loaded.config, "{out}");
     let is_table = |kind| matches!(kind, Kind::Table(_) | Kind::Tables { .. });
     for section in SECTIONS.iter().filter(|section| !section.path.ends_with("endpoints[]")) {
-        let header = section.header.replace("NAME", "app");
-        let (_, below) = out.split_once(&format!("\n{header}\n")).unwrap_or_else(|| panic!("no {header} in\n{out}"));
-        let keys = below.split("\n[").next().unwrap_or_default();
+        let headers = ["app", "tcp"].map(|name| format!("\n{}\n", section.header.replace("NAME", name)));
+        let tables = headers.iter().flat_map(|header| out.split(header.as_str()).skip(1));
+        let below: Vec<&str> = tables.filter_map(|below| below.split("\n[").next()).collect();
+        assert!(!below.is_empty(), "no {} in\n{out}", section.header);
         for key in section.keys.iter().filter(|key| !is_table(key.kind)) {
-            assert!(keys.lines().any(|line| line.starts_with(&format!("{} = ", key.name))), "{header} {}", key.name);
+            let start = format!("{} = ", key.name);
+            let is_there = below.iter().any(|keys| keys.lines().any(|line| line.starts_with(&start)));
+            assert!(is_there, "{} {} in\n{out}", section.header, key.name);
         }
     }
 }
@@ -103,8 +173,8 @@ fn the_key_table_is_whole() {
                 key.name
             );
             assert!(!key.more.contains('\n') && (key.more.is_empty() || key.more.ends_with('.')), "{}", key.name);
-            if let Default::RequiredWithout(other) = key.default {
-                assert!(section.key(other).is_some(), "{}", key.name);
+            if let Default::RequiredWithout(others) = key.default {
+                assert!(others.iter().all(|other| section.key(other).is_some()), "{}", key.name);
             }
             if let Kind::Word(words) = key.kind {
                 assert!(words.iter().all(|w| words.iter().any(|other| other.name == w.means)), "{}", key.name);

@@ -33,7 +33,7 @@ impl Random {
     }
 }
 
-const SEEDS: [&str; 12] = [
+const SEEDS: [&str; 15] = [
     include_str!("../examples/embedded.toml"),
     include_str!("../examples/tcp.toml"),
     include_str!("../examples/weighted.toml"),
@@ -46,6 +46,9 @@ const SEEDS: [&str; 12] = [
     include_str!("../examples/dns.toml"),
     include_str!("../examples/limits.toml"),
     include_str!("../examples/per-ip.toml"),
+    include_str!("../examples/http-routing.toml"),
+    include_str!("../examples/http-behind-proxies.toml"),
+    include_str!("../examples/http-limits.toml"),
 ];
 
 const PIECES: [&str; 24] = [

@@ -266,8 +266,8 @@ fn listeners() {
     refused("listener", "bind = [\":80\", \"0.0.0.0:80\"]", "ipv6_only = true");
     refused("listener", "bind = [\"127.0.0.1:80\", \":80\"]", "ipv6_only = true");
     refused("listener", "bind = [\":80\", \"[::]:80\"]", "bound twice");
-    refused("listener", "protocol = \"http\"", "this version forwards TCP");
-    refused("listener", "protocol = \"udp\"", "`protocol` is tcp, not `udp`");
+    check("listener", "protocol = \"http\"", "protocol = \"http\"");
+    refused("listener", "protocol = \"udp\"", "`protocol` is one of tcp, http, not `udp`");
     refused("listener", "idle_timeout = \"0s\"", "\"never\" to switch it off");
     refused("listener", "keepalive = \"1500ms\"", "whole seconds");
     refused("listener", "keepalive = false", "write \"never\"");

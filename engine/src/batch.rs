@@ -6,12 +6,26 @@ use std::collections::VecDeque;
 /// Chunks on their way to one socket. Boxed when it is lent, so that the kernel's pointers into it hold.
 #[derive(Default)]
 pub struct Batch {
-    chunks: VecDeque<Chunk>,
-    /// Bytes of the first chunk that have been sent.
-    skip: u32,
+    parts: VecDeque<Part>,
     bytes: u64,
     vector: Vec<libc::iovec>,
     header: Option<Box<libc::msghdr>>,
+}
+
+/// A chunk of which `from..len` is still to be sent.
+struct Part {
+    chunk: Chunk,
+    from: u32,
+}
+
+impl Part {
+    fn len(&self) -> u32 {
+        self.chunk.len - self.from
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.chunk.buffer[self.from as usize..self.chunk.len as usize]
+    }
 }
 
 /// Chunks in one batch at most, far below the kernel's UIO_MAXIOV.
@@ -20,12 +34,29 @@ pub const BATCH_CHUNKS_MAX: usize = 64;
 impl Batch {
     /// Room for another chunk.
     pub fn has_room(&self) -> bool {
-        self.chunks.len() < BATCH_CHUNKS_MAX
+        self.parts.len() < BATCH_CHUNKS_MAX
     }
 
     pub fn push(&mut self, chunk: Chunk) {
-        self.bytes += u64::from(chunk.len);
-        self.chunks.push_back(chunk);
+        self.push_from(chunk, 0);
+    }
+
+    /// Of this chunk only the bytes from `from` on are to be sent; there is at least one.
+    pub fn push_from(&mut self, chunk: Chunk, from: u32) {
+        debug_assert!(from < chunk.len, "nothing to send");
+        let part = Part { chunk, from };
+        self.bytes += u64::from(part.len());
+        self.parts.push_back(part);
+    }
+
+    /// Take out the only chunk, and where sending it begins. `None` where there are more, or none.
+    pub fn pop_single(&mut self) -> Option<(Chunk, u32)> {
+        if self.parts.len() != 1 {
+            return None;
+        }
+        let part = self.parts.pop_front()?;
+        self.bytes = 0;
+        Some((part.chunk, part.from))
     }
 
     /// Bytes that are still to be sent.
@@ -40,24 +71,23 @@ impl Batch {
     /// So many bytes have been sent: give their buffers back.
     pub fn advance(&mut self, bytes: u32) {
         self.bytes = self.bytes.saturating_sub(u64::from(bytes));
-        let mut left = u64::from(bytes) + u64::from(self.skip);
-        while let Some(first) = self.chunks.front()
-            && left >= u64::from(first.len)
-        {
-            left -= u64::from(first.len);
-            self.chunks.pop_front();
+        let mut left = bytes;
+        while let Some(first) = self.parts.front_mut() {
+            if left < first.len() {
+                first.from += left;
+                return;
+            }
+            left -= first.len();
+            self.parts.pop_front();
         }
-        self.skip = u32::try_from(left).unwrap_or(0);
     }
 
     /// A copy of the first bytes that are still to be sent, `max` at most.
     pub(crate) fn first_bytes(&self, max: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut skip = self.skip as usize;
-        for chunk in &self.chunks {
+        for part in &self.parts {
             let left = max - bytes.len();
-            bytes.extend(chunk.buffer[skip..chunk.len as usize].iter().take(left));
-            skip = 0;
+            bytes.extend(part.bytes().iter().take(left));
         }
         bytes
     }
@@ -65,10 +95,8 @@ impl Batch {
     /// What sendmsg(2) is to be given. Good until the batch is changed or dropped.
     pub(crate) fn header(&mut self) -> *const libc::msghdr {
         self.vector.clear();
-        let mut skip = self.skip as usize;
-        for chunk in &self.chunks {
-            let bytes = &chunk.buffer[skip..chunk.len as usize];
-            skip = 0;
+        for part in &self.parts {
+            let bytes = part.bytes();
             self.vector.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
         }
         // SAFETY: msghdr is plain data, for which all zeroes is a value: no address, no control data.
@@ -81,7 +109,7 @@ impl Batch {
 
 impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batch").field("chunks", &self.chunks.len()).field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("Batch").field("chunks", &self.parts.len()).field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 
@@ -104,7 +132,7 @@ mod tests {
         let mut batch = batch(&[10, 20, 30]);
         for (sent, left, chunks) in [(5, 55, 3), (5, 50, 2), (19, 31, 2), (1, 30, 1), (30, 0, 0)] {
             batch.advance(sent);
-            assert_eq!((batch.bytes(), batch.chunks.len()), (left, chunks), "after {sent}");
+            assert_eq!((batch.bytes(), batch.parts.len()), (left, chunks), "after {sent}");
         }
         assert!(batch.is_empty());
     }
@@ -112,8 +140,8 @@ mod tests {
     #[test]
     fn the_first_bytes_are_those_that_are_still_to_be_sent() {
         let mut batch = batch(&[2, 3, 4]);
-        for (chunk, byte) in batch.chunks.iter_mut().zip(1..) {
-            chunk.buffer.fill(byte);
+        for (part, byte) in batch.parts.iter_mut().zip(1..) {
+            part.chunk.buffer.fill(byte);
         }
         batch.advance(1);
         for (max, expected) in
@@ -124,12 +152,28 @@ mod tests {
     }
 
     #[test]
+    fn a_part_begins_where_it_was_told_to() {
+        let mut batch = batch(&[]);
+        let pool = BufferPool::new(Sizes::default(), Budget::new(1 << 20));
+        let mut chunk = || Chunk { buffer: pool.take(Class::Small).expect("a buffer"), len: 10 };
+        batch.push_from(chunk(), 4);
+        assert_eq!(batch.bytes(), 6);
+        assert_eq!(batch.pop_single().map(|(chunk, from)| (chunk.len, from)), Some((10, 4)));
+        assert!(batch.is_empty());
+        batch.push_from(chunk(), 4);
+        batch.push_from(chunk(), 9);
+        assert!(batch.pop_single().is_none(), "there are two");
+        batch.advance(6);
+        assert_eq!((batch.bytes(), batch.parts.len()), (1, 1));
+    }
+
+    #[test]
     fn the_vector_starts_where_sending_stopped() {
         let mut batch = batch(&[10, 20]);
         batch.advance(4);
         batch.header();
         let lens: Vec<usize> = batch.vector.iter().map(|v| v.iov_len).collect();
         assert_eq!(lens, [6, 20]);
-        assert_eq!(batch.vector[0].iov_base.cast_const().cast(), batch.chunks[0].buffer[4..].as_ptr());
+        assert_eq!(batch.vector[0].iov_base.cast_const().cast(), batch.parts[0].bytes().as_ptr());
     }
 }

@@ -246,7 +246,7 @@ impl Handle {
     pub(crate) fn follow(&self, followup: Followup) {
         match followup {
             Followup::Nothing => {}
-            Followup::Rearm(key, Reading { desc, bulk }) => self.submit_as(key, Op::Recv { desc, bulk }),
+            Followup::Rearm(key, Reading { desc, bulk, once }) => self.submit_as(key, Op::Recv { desc, bulk, once }),
             Followup::CloseStray(desc) => self.close(desc, CloseHow::Reset),
             Followup::Cancel(token) => self.cancel(token),
             Followup::Starve(key) => {
@@ -371,7 +371,7 @@ impl Core {
                 return;
             }
             let Some(key) = self.starved.borrow_mut().pop_front() else { return };
-            let Some(Reading { desc, bulk }) = self.ops.borrow().starved(key) else { continue };
+            let Some(Reading { desc, bulk, .. }) = self.ops.borrow().starved(key) else { continue };
             // Where nothing is lent in advance, any buffer will do.
             let class = usize::from(bulk && lent.is_some() && !self.pool.is_scarce());
             if room[class] == 0 || !(in_pool[class] || self.driver.borrow().has_lent(desc, bulk)) {
@@ -380,8 +380,8 @@ impl Core {
             }
             room[class] -= 1;
             let reading = self.ops.borrow_mut().unstarve(key);
-            if let Some(Reading { desc, bulk }) = reading {
-                Handle(Rc::clone(self)).submit_as(key, Op::Recv { desc, bulk });
+            if let Some(Reading { desc, bulk, once }) = reading {
+                Handle(Rc::clone(self)).submit_as(key, Op::Recv { desc, bulk, once });
             }
         }
     }

@@ -55,6 +55,7 @@ enum End {
 pub(crate) struct Reading {
     pub(crate) desc: Desc,
     pub(crate) bulk: bool,
+    pub(crate) once: bool,
 }
 
 /// Where a receive stands with the driver.
@@ -72,9 +73,20 @@ pub(crate) enum Arm {
     Ended,
 }
 
+/// How much a stream receives at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Small buffers, one after another.
+    Small,
+    /// Large ones, several at once.
+    Bulk,
+    /// One small buffer; then it pauses.
+    Once,
+}
+
 struct Stream {
     desc: Desc,
-    bulk: bool,
+    way: Way,
     arm: Arm,
     /// The reader is behind, so the receive was stopped; it is armed again when the reader has caught up.
     full: bool,
@@ -155,7 +167,7 @@ impl Ops {
     pub(crate) fn stream(&mut self, desc: Desc) -> Key {
         let stream = Stream {
             desc,
-            bulk: false,
+            way: Way::Small,
             arm: Arm::Armed,
             full: false,
             abandoned: false,
@@ -289,6 +301,11 @@ impl Ops {
         matches!(self.slots.get(key), Some(Slot { state: State::Stream(Stream { end: Some(End::Failed(_)), .. }), .. }))
     }
 
+    /// The stream has something to say to whoever polls it.
+    pub(crate) fn has_news(&self, key: Key) -> bool {
+        matches!(self.slots.get(key), Some(Slot { state: State::Stream(stream), .. }) if stream.has_news())
+    }
+
     /// The reader wants no more for now. Returns what to cancel.
     pub(crate) fn pause(&mut self, key: Key) -> Option<Token> {
         let Some(Slot { token, state: State::Stream(stream), .. }) = self.slots.get_mut(key) else { return None };
@@ -333,7 +350,13 @@ impl Ops {
     /// How the receive is armed from the next time on.
     pub(crate) fn set_bulk(&mut self, key: Key, bulk: bool) {
         if let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get_mut(key) {
-            stream.bulk = bulk;
+            stream.way = if bulk { Way::Bulk } else { Way::Small };
+        }
+    }
+
+    pub(crate) fn set_once(&mut self, key: Key, once: bool) {
+        if let Some(Slot { state: State::Stream(stream), .. }) = self.slots.get_mut(key) {
+            stream.way = if once { Way::Once } else { Way::Small };
         }
     }
 
@@ -399,9 +422,13 @@ impl Ops {
         match &mut slot.state {
             State::Stream(stream) => {
                 let mut followup = stream.file(key, outcome, more, &mut self.backlog);
-                let limit = if self.scarce { QUEUED_CHUNKS_SCARCE } else { QUEUED_CHUNKS_MAX };
+                let limit = match (stream.way == Way::Once, self.scarce) {
+                    (true, _) => 1,
+                    (false, true) => QUEUED_CHUNKS_SCARCE,
+                    (false, false) => QUEUED_CHUNKS_MAX,
+                };
                 if stream.is_overfull(limit) {
-                    stream.full = true;
+                    stream.full = stream.way != Way::Once;
                     // A receive that has just ended by itself is not in flight: there is nothing to cancel.
                     (stream.arm, followup) = match followup {
                         Followup::Rearm(..) => (Arm::Paused, Followup::Nothing),
@@ -447,7 +474,7 @@ impl Ops {
 
 impl Stream {
     fn reading(&self) -> Reading {
-        Reading { desc: self.desc, bulk: self.bulk }
+        Reading { desc: self.desc, bulk: self.way == Way::Bulk, once: self.way == Way::Once }
     }
 
     /// Still receiving although the reader is far behind.
@@ -485,7 +512,7 @@ impl Stream {
     /// The receive has ended although the stream has not.
     fn over(&mut self, key: Key, starved: bool) -> Followup {
         let wanted = match self.arm {
-            Arm::Armed => true,
+            Arm::Armed => starved || self.way != Way::Once,
             Arm::Stopping { resume } => resume,
             Arm::Paused | Arm::Starved | Arm::Ended => false,
         };

@@ -22,6 +22,8 @@ pub mod descriptors;
 mod dns;
 mod exit;
 mod guard;
+mod h1;
+mod http;
 pub mod l4;
 pub mod link;
 mod listen;
@@ -33,6 +35,7 @@ mod process;
 #[cfg_attr(not(test), expect(dead_code, reason = "not wired into the accept path yet"))]
 mod proxy_protocol;
 pub mod report;
+mod route;
 mod shard;
 #[cfg(test)]
 mod simulation;

@@ -12,6 +12,8 @@ pub struct ShardSpec {
     pub shard: u16,
     /// `None`: not pinned, because the process may not choose.
     pub core: Option<u16>,
+    /// How many shards there are.
+    pub shards: usize,
     pub io: IoChoice,
     /// Ring features to do without, for tests and for kernels with bugs.
     pub uring_without: Vec<String>,

@@ -201,6 +201,16 @@ pub enum Reason {
     PeekTimeout,
     /// The ClientHello came in pieces while the shard kept too much of others that did.
     PeekMemory,
+    /// A request, or its body, that was refused.
+    BadRequest,
+    /// The head of a request did not come in time.
+    HeaderTimeout,
+    /// The body of a request came too slowly.
+    BodyTimeout,
+    /// A request took longer than it may.
+    RequestTimeout,
+    /// The endpoint has not begun to answer in time.
+    ResponseTimeout,
     /// Drain deadline, or a second signal.
     Drained,
     /// The task panicked; a bug of ours.
@@ -210,7 +220,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::Finished,
         Self::DownstreamReset,
         Self::UpstreamReset,
@@ -233,6 +243,11 @@ impl Reason {
         Self::HelloTooLong,
         Self::PeekTimeout,
         Self::PeekMemory,
+        Self::BadRequest,
+        Self::HeaderTimeout,
+        Self::BodyTimeout,
+        Self::RequestTimeout,
+        Self::ResponseTimeout,
         Self::Drained,
         Self::Panicked,
         Self::Error,
@@ -263,6 +278,11 @@ impl Reason {
             Self::HelloTooLong => "client_hello_too_long",
             Self::PeekTimeout => "peek_timeout",
             Self::PeekMemory => "peek_memory",
+            Self::BadRequest => "bad_request",
+            Self::HeaderTimeout => "header_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::RequestTimeout => "request_timeout",
+            Self::ResponseTimeout => "response_timeout",
             Self::Drained => "drained",
             Self::Panicked => "panicked",
             Self::Error => "error",

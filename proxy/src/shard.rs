@@ -6,14 +6,15 @@ use crate::{
     link::{DriverInfo, SendError, ShardLink, ShardSpec, StartError},
     permits::Calls,
     snapshot::{BindId, Snapshot},
-    state::State,
+    process,
+    state::{Identity, State},
     table,
 };
 use balance_config::model::IoChoice;
 use balance_engine::{
     Handle,
     buf::{BufferPool, Sizes},
-    clock::Clock,
+    clock::{Clock, Timestamp},
     cores,
     driver::{
         Driver,
@@ -28,12 +29,14 @@ use balance_engine::{
 };
 use std::{
     collections::HashSet,
+    hash::{BuildHasher, RandomState},
     io,
     ops::ControlFlow,
     os::fd::OwnedFd,
     rc::Rc,
     sync::{Arc, mpsc},
     thread,
+    time::SystemTime,
 };
 use tokio::sync::oneshot;
 
@@ -127,10 +130,19 @@ fn build(spec: &ShardSpec, calls: Arc<Calls>) -> Result<Rc<State>, StartError> {
     };
     let pipes = PipePool::new(spec.pipes, Arc::clone(&spec.pipe_budget));
     let handle = Handle::with_pipes(driver, pool, pipes, limits, spec.limits.max_idle_time);
-    let seed = clock.now().as_nanos() ^ u64::from(spec.shard) << 56;
+    // Its keys are random for each run.
+    let seed = RandomState::new().hash_one(spec.shard);
     let direct = handle.driver_info().features.contains(&Feature::Direct.as_str());
     let descriptors = (!direct).then(|| Arc::clone(&spec.descriptors));
-    Ok(State::new(handle, spec.shard, spec.core.unwrap_or_default(), seed, calls, descriptors))
+    let epoch = process::wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let identity = Identity {
+        shard: spec.shard,
+        core: spec.core.unwrap_or_default(),
+        shards: spec.shards,
+        seed,
+        epoch: epoch.saturating_sub(handle.now() - Timestamp::START),
+    };
+    Ok(State::new(handle, identity, calls, descriptors))
 }
 
 fn driver(spec: &ShardSpec, pool: &BufferPool, clock: &Clock) -> Result<Box<dyn Driver>, StartError> {

@@ -14,8 +14,11 @@ use crate::{
     l4::LadderSettings,
     per_ip::{Addresses, Limits},
     permits::Limit,
+    route::{Name, Router, TrustedProxies},
 };
-use balance_config::model::{Address, Peek, Policy, ProxyProtocolVersion, Queue, SocketOptions};
+use balance_config::model::{
+    self, Address, ClusterTimeouts, Peek, Policy, Pool, ProxyProtocolVersion, Queue, Retry, SocketOptions,
+};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub struct Listener {
     pub cluster: Option<Arc<Cluster>>,
     /// `None`: there are no routes, and nothing is looked at.
     pub(crate) routing: Option<Arc<Routing>>,
+    /// There exactly when HTTP is spoken.
+    pub(crate) http: Option<Arc<Http>>,
     /// The number that the limit is set to once this snapshot is in force.
     pub max_connections: Option<u32>,
     pub limit: Arc<Limit>,
@@ -70,6 +75,20 @@ pub(crate) struct Routing {
     pub(crate) peek: Peek,
 }
 
+/// What a listener that speaks HTTP has. Unchanged, it is the same object in the next snapshot.
+#[derive(Debug)]
+pub(crate) struct Http {
+    /// Its limits and time-outs, and what `router` was compiled from.
+    pub(crate) settings: model::Http,
+    /// The same object as before when only clusters have changed.
+    pub(crate) router: Arc<Router>,
+    /// By the number that `router` gives them.
+    pub(crate) clusters: Vec<Arc<Cluster>>,
+    pub(crate) proxies: TrustedProxies,
+    /// The header in which requests bring their number.
+    pub(crate) request_id: Name,
+}
+
 #[derive(Clone, Debug)]
 pub struct Bind {
     pub id: BindId,
@@ -88,6 +107,11 @@ pub struct Cluster {
     /// Connections wait in the list of this limit, for a permit of it or of an endpoint.
     pub limit: Arc<Limit>,
     pub queue: Queue,
+    /// For HTTP: of its connections without a request, so many may be kept.
+    pub idle_limit: Arc<Limit>,
+    pub pool: Pool,
+    pub timeouts: ClusterTimeouts,
+    pub retry: Retry,
     pub socket: SocketOptions,
     /// The PROXY header that endpoints get.
     pub proxy_protocol: Option<ProxyProtocolVersion>,
@@ -100,6 +124,8 @@ pub struct Endpoint {
     pub weight: u16,
     pub max_connections: Option<u32>,
     pub limit: Arc<Limit>,
+    /// Of its connections without a request, so many may be kept.
+    pub idle_limit: Arc<Limit>,
 }
 
 impl Snapshot {
@@ -113,7 +139,9 @@ impl Snapshot {
         }
         for cluster in &self.clusters {
             cluster.limit.set_max(cluster.max_connections);
+            cluster.idle_limit.set_max(cluster.pool.idle_max);
             for endpoint in &cluster.endpoints {
+                endpoint.idle_limit.set_max(cluster.pool.idle_per_endpoint_max);
                 endpoint.limit.set_max(endpoint.max_connections);
             }
         }

@@ -11,20 +11,24 @@ use crate::{
     balance::Balancer,
     descriptors::Descriptors,
     guard::{Guard, Welcome},
-    l4::{KEPT_BYTES_MAX, LadderSettings, Tally},
+    h1,
+    http::{Exchanges, Pool, PoolTerms, Pools, Record, RetryBudget, Spaces},
+    route::ClusterIndex,
+    l4::{self, KEPT_BYTES_MAX, LadderSettings, Tally},
     per_ip::{Addresses, Refusal, Seat},
     permits::{Caller, Calls, Grants, Inside, Lease, Limit, Permit, Place},
     report::{ClusterReport, EndpointReport, ListenerReport, Reason, RoomReport, RungKind, RungReport, ShardReport},
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
 };
-use balance_config::model::{Address, ProxyProtocolVersion, Queue};
+use balance_config::model::{self, Address, BodyProgress, ClusterTimeouts, ProxyProtocolVersion, Queue, Retry};
 use balance_engine::{
     Handle,
     buf::Budget,
     clock::Timestamp,
     driver::{StreamOptions, Target},
     executor::TaskId,
+    intern::Interner,
     rng::Rng,
     slab::{Key, Slab},
 };
@@ -57,10 +61,43 @@ pub(crate) struct State {
     /// Those who wait for a permit on this shard.
     pub(crate) caller: Rc<Caller>,
     leaving: RefCell<Leaving>,
+    /// Connections to endpoints that no request uses now.
+    pub(crate) pools: Pools,
+    /// What requests need while they last.
+    pub(crate) exchanges: Exchanges,
+    /// For the heads of requests, one after another.
+    pub(crate) spaces: RefCell<Spaces>,
+    /// Names of header fields. Those that are known to all are all there is.
+    pub(crate) names: Interner,
+    /// How many there are: what is given per second for all is a part of it for each.
+    shards: usize,
+    /// What the system's clock said when this shard's clock was at its start.
+    epoch: Duration,
     /// Where a connection takes two real descriptors: how many may be.
     pub(crate) room: Option<Room>,
     #[cfg(test)]
     pub(crate) rung_changes: RefCell<crate::l4::Changes>,
+}
+
+/// Which shard it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) shard: u16,
+    pub(crate) core: u16,
+    /// How many there are.
+    pub(crate) shards: usize,
+    /// Secret, and different from shard to shard and from run to run.
+    pub(crate) seed: u64,
+    /// What the system's clock said, since the Unix epoch, when the shard's clock was at its start.
+    pub(crate) epoch: Duration,
+}
+
+#[cfg(test)]
+impl Identity {
+    /// The only one.
+    pub(crate) fn of_test(seed: u64) -> Self {
+        Self { shard: 0, core: 0, shards: 1, seed, epoch: Duration::ZERO }
+    }
 }
 
 /// This shard's part of what the descriptors of the process are enough for.
@@ -118,6 +155,68 @@ pub(crate) struct ListenerState {
     guard: RefCell<Arc<Guard>>,
     per_ip: RefCell<Option<Arc<Addresses>>>,
     destination: RefCell<Destination>,
+    http: RefCell<Option<Rc<HttpTerms>>>,
+}
+
+/// What an HTTP listener grants its requests. One keeps what it began with, whatever a reload changes.
+pub(crate) struct HttpTerms {
+    /// Of requests.
+    pub(crate) limits: h1::Limits,
+    /// Of responses.
+    pub(crate) answers: h1::Limits,
+    pub(crate) header_timeout: Duration,
+    /// Between two requests.
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) requests_max: Option<u32>,
+    pub(crate) body_progress: BodyProgress,
+    pub(crate) compiled: Arc<snapshot::Http>,
+    /// Large bodies are moved by splice.
+    pub(crate) splices: bool,
+    /// By the number that its router gives them.
+    clusters: Vec<Rc<ClusterState>>,
+}
+
+impl HttpTerms {
+    fn new(
+        compiled: &Arc<snapshot::Http>,
+        ladder: &LadderSettings,
+        cluster: impl Fn(&Arc<snapshot::Cluster>) -> Rc<ClusterState>,
+    ) -> Rc<Self> {
+        let from = &compiled.settings;
+        let limits = h1::Limits {
+            head_bytes_max: from.limits.header_bytes_max,
+            fields_max: from.limits.headers_max,
+            target_bytes_max: from.limits.uri_bytes_max,
+            body_bytes_max: from.limits.body_bytes_max.unwrap_or(u64::MAX),
+            underscores: match from.underscores {
+                model::Underscores::Drop => h1::Underscores::Drop,
+                model::Underscores::Keep => h1::Underscores::Keep,
+                model::Underscores::Reject => h1::Underscores::Refuse,
+            },
+            ..h1::Limits::default()
+        };
+        let answers = h1::Limits { body_bytes_max: u64::MAX, ..limits };
+        Rc::new(Self {
+            limits,
+            answers,
+            header_timeout: from.limits.header_timeout,
+            idle_timeout: from.idle_timeout,
+            requests_max: from.requests_max,
+            body_progress: from.body_progress,
+            compiled: Arc::clone(compiled),
+            splices: matches!(ladder.forward, l4::Forward::Auto | l4::Forward::Always(RungKind::Splice)),
+            clusters: compiled.clusters.iter().map(cluster).collect(),
+        })
+    }
+
+    pub(crate) fn cluster(&self, number: ClusterIndex) -> Option<&Rc<ClusterState>> {
+        self.clusters.get(number.0 as usize)
+    }
+
+    /// The client may switch to this protocol, if the endpoint will.
+    pub(crate) fn may_upgrade(&self, token: &[u8]) -> bool {
+        self.compiled.settings.upgrades.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(token))
+    }
 }
 
 /// What a listener grants its connections. One keeps what it began with, whatever a reload changes.
@@ -139,6 +238,15 @@ pub(crate) struct Timeouts {
 impl ListenerState {
     pub(crate) fn destination(&self) -> Destination {
         self.destination.borrow().clone()
+    }
+
+    /// `None`: HTTP is not spoken here.
+    pub(crate) fn http_terms(&self) -> Option<Rc<HttpTerms>> {
+        self.http.borrow().clone()
+    }
+
+    pub(crate) fn is_http(&self) -> bool {
+        self.http.borrow().is_some()
     }
 
     pub(crate) fn terms(&self) -> Rc<Terms> {
@@ -179,7 +287,7 @@ impl ListenerState {
     pub(crate) fn cluster_name(&self) -> Option<Arc<str>> {
         match &*self.destination.borrow() {
             Destination::Cluster(cluster) => Some(Arc::clone(&cluster.name)),
-            Destination::Routes(_) => None,
+            Destination::Routes(_) | Destination::Nowhere => None,
         }
     }
 
@@ -195,6 +303,7 @@ impl ListenerState {
         match self.destination() {
             Destination::Cluster(cluster) => vec![cluster],
             Destination::Routes(routing) => routing.clusters(),
+            Destination::Nowhere => Vec::new(),
         }
     }
 }
@@ -211,21 +320,29 @@ pub(crate) struct ClusterState {
     pub(crate) queue: Queue,
     pub(crate) options: StreamOptions,
     pub(crate) proxy_protocol: Option<ProxyProtocolVersion>,
+    pub(crate) pool: PoolTerms,
+    pub(crate) timeouts: ClusterTimeouts,
+    pub(crate) retry: Retry,
+    /// Of further tries.
+    pub(crate) budget: RetryBudget,
 }
 
 /// How many get into a cluster. Stays the same while the cluster keeps its name, so that it counts those who came
 /// before a reload.
 pub(crate) struct Gate {
     pub(crate) lease: Lease,
+    /// How many connections may lie idle, over all shards.
+    idle: Rc<Lease>,
     pub(crate) queued: Cell<u64>,
     pub(crate) refused: Cell<u64>,
     pub(crate) queue_timeouts: Cell<u64>,
 }
 
 impl Gate {
-    fn new(limit: &Arc<Limit>) -> Rc<Self> {
+    fn new(cluster: &snapshot::Cluster) -> Rc<Self> {
         Rc::new(Self {
-            lease: Lease::new(limit),
+            lease: Lease::new(&cluster.limit),
+            idle: Rc::new(Lease::new(&cluster.idle_limit)),
             queued: Cell::new(0),
             refused: Cell::new(0),
             queue_timeouts: Cell::new(0),
@@ -274,6 +391,8 @@ pub(crate) struct EndpointState {
     pub(crate) cluster: Arc<str>,
     pub(crate) address: Address,
     pub(crate) target: Target,
+    /// The address as it is written.
+    pub(crate) text: Rc<str>,
     pub(crate) weight: Cell<u16>,
     pub(crate) active: Cell<u32>,
     /// Of its cluster. Both are known for as long as that keeps its name.
@@ -285,6 +404,10 @@ pub(crate) struct EndpointState {
     pub(crate) bytes_down: Cell<u64>,
     /// After a failed connect: passed over until then.
     pub(crate) set_aside_until: Cell<Option<Timestamp>>,
+    /// Its idle connections.
+    pub(crate) pool: Pool,
+    /// No snapshot has it any more.
+    pub(crate) is_gone: Cell<bool>,
 }
 
 impl EndpointState {
@@ -297,6 +420,7 @@ impl EndpointState {
             cluster: Arc::clone(cluster),
             address: endpoint.address.clone(),
             target,
+            text: endpoint.address.to_string().into(),
             weight: Cell::new(endpoint.weight),
             active: Cell::new(0),
             gate: Rc::clone(gate),
@@ -306,6 +430,8 @@ impl EndpointState {
             bytes_up: Cell::new(0),
             bytes_down: Cell::new(0),
             set_aside_until: Cell::new(None),
+            pool: Pool::new(&endpoint.idle_limit, &gate.idle),
+            is_gone: Cell::new(false),
         }
     }
 
@@ -317,12 +443,11 @@ impl EndpointState {
 impl State {
     pub(crate) fn new(
         handle: Handle,
-        shard: u16,
-        core: u16,
-        seed: u64,
+        identity: Identity,
         calls: Arc<Calls>,
         descriptors: Option<Arc<Descriptors>>,
     ) -> Rc<Self> {
+        let Identity { shard, core, shards, seed, epoch } = identity;
         Rc::new(Self {
             handle,
             shard,
@@ -340,6 +465,12 @@ impl State {
             rungs: RefCell::default(),
             caller: Caller::new(calls),
             leaving: RefCell::default(),
+            pools: Pools::default(),
+            exchanges: Exchanges::default(),
+            spaces: RefCell::new(Spaces::new(seed)),
+            names: Interner::new(0, seed),
+            shards,
+            epoch,
             room: descriptors.map(Room::new),
             #[cfg(test)]
             rung_changes: RefCell::default(),
@@ -374,6 +505,16 @@ impl State {
         }
     }
 
+    /// Since the Unix epoch, by this shard's clock.
+    pub(crate) fn wall_clock(&self) -> Duration {
+        self.epoch + (self.handle.now() - Timestamp::START)
+    }
+
+    /// A request is over.
+    pub(crate) fn finished(&self, record: &Record) {
+        let _ = record;
+    }
+
     /// Add what a connection did in one poll.
     pub(crate) fn count_rungs(&self, tallies: &[Tally]) {
         for tally in tallies.iter().filter(|t| !t.is_empty()) {
@@ -394,10 +535,11 @@ impl State {
         for cluster in &new.clusters {
             let unchanged = same.contains(&Arc::as_ptr(cluster));
             let known = self.clusters.borrow().get(&cluster.name).cloned();
-            let gate = known.as_ref().map_or_else(|| Gate::new(&cluster.limit), |known| Rc::clone(&known.gate));
+            let gate = known.as_ref().map_or_else(|| Gate::new(cluster), |known| Rc::clone(&known.gate));
             let members = self.members(cluster, &gate, &mut endpoints);
             let known = known.filter(|_| unchanged);
-            let state = known.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, members, gate)));
+            let here = (self.shards, self.handle.now());
+            let state = known.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, members, gate, here)));
             clusters.insert(Arc::clone(&cluster.name), state);
         }
         let listeners = new.listeners.iter().map(|l| {
@@ -407,7 +549,10 @@ impl State {
         let listeners = listeners.collect();
         *self.listeners.borrow_mut() = listeners;
         *self.clusters.borrow_mut() = clusters;
-        *self.endpoints.borrow_mut() = endpoints;
+        let before = self.endpoints.replace(endpoints);
+        for (_, gone) in before.iter().filter(|(id, _)| !self.endpoints.borrow().contains_key(id)) {
+            gone.is_gone.set(true);
+        }
         // A new endpoint may be what they wait for.
         new.clusters.iter().for_each(|cluster| cluster.limit.waits().call_first(None));
         self.snapshot.replace(Some(new))
@@ -440,12 +585,14 @@ impl State {
         let destination = destination(listener, clusters, known.as_deref());
         let timeouts = Timeouts { idle: listener.idle_timeout, half_close: listener.half_close_timeout };
         let terms = Rc::new(Terms { timeouts, ladder: listener.ladder });
+        let http = listener.http.as_ref().map(|http| HttpTerms::new(http, &listener.ladder, |cluster| state_of(cluster, clusters)));
         let per_ip = listener.per_ip.as_ref().map(|per_ip| Arc::clone(&per_ip.addresses));
         if let Some(known) = known {
             known.terms.replace(terms);
             known.guard.replace(Arc::clone(&listener.guard));
             known.per_ip.replace(per_ip);
             known.destination.replace(destination);
+            known.http.replace(http);
             return known;
         }
         Rc::new(ListenerState {
@@ -460,6 +607,7 @@ impl State {
             guard: RefCell::new(Arc::clone(&listener.guard)),
             per_ip: RefCell::new(per_ip),
             destination: RefCell::new(destination),
+            http: RefCell::new(http),
         })
     }
 
@@ -502,16 +650,21 @@ impl State {
     }
 }
 
+/// Of a snapshot, all clusters are known.
+fn state_of(cluster: &Arc<snapshot::Cluster>, known: &HashMap<Arc<str>, Rc<ClusterState>>) -> Rc<ClusterState> {
+    let state = known.get(&cluster.name).cloned();
+    state.unwrap_or_else(|| {
+        Rc::new(ClusterState::new(cluster, Vec::new(), Gate::new(cluster), (1, Timestamp::START)))
+    })
+}
+
 /// Where the next connections of a listener go. `known` is the listener as it was.
 fn destination(
     listener: &snapshot::Listener,
     clusters: &HashMap<Arc<str>, Rc<ClusterState>>,
     known: Option<&ListenerState>,
 ) -> Destination {
-    let state = |cluster: &Arc<snapshot::Cluster>| {
-        let state = clusters.get(&cluster.name).cloned();
-        state.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, Vec::new(), Gate::new(&cluster.limit))))
-    };
+    let state = |cluster: &Arc<snapshot::Cluster>| state_of(cluster, clusters);
     let cluster = listener.cluster.as_ref().map(state);
     match (&listener.routing, cluster) {
         (None, Some(cluster)) => Destination::Cluster(cluster),
@@ -520,12 +673,18 @@ fn destination(
             let old = if let Some(Destination::Routes(old)) = &old { Some(&**old) } else { None };
             Destination::Routes(Rc::new(Routing::new(routing, cluster, state, old)))
         }
-        (None, None) => unreachable!("loading refuses a listener with neither"),
+        // A listener of HTTP has its routes elsewhere.
+        (None, None) => Destination::Nowhere,
     }
 }
 
 impl ClusterState {
-    fn new(cluster: &snapshot::Cluster, endpoints: Vec<Rc<EndpointState>>, gate: Rc<Gate>) -> Self {
+    fn new(
+        cluster: &snapshot::Cluster,
+        endpoints: Vec<Rc<EndpointState>>,
+        gate: Rc<Gate>,
+        (shards, now): (usize, Timestamp),
+    ) -> Self {
         Self {
             name: Arc::clone(&cluster.name),
             balancer: RefCell::new(Balancer::new(cluster.policy, endpoints.len())),
@@ -536,6 +695,14 @@ impl ClusterState {
             gate,
             queue: cluster.queue,
             proxy_protocol: cluster.proxy_protocol,
+            pool: PoolTerms {
+                idle_timeout: cluster.pool.idle_timeout,
+                max_requests: cluster.pool.requests_max,
+                max_age: cluster.pool.age_max,
+            },
+            timeouts: cluster.timeouts,
+            retry: cluster.retry,
+            budget: RetryBudget::new(cluster.retry.budget_percent, cluster.retry.budget_min, shards, now),
             options: StreamOptions { nodelay: cluster.socket.nodelay, keepalive: cluster.socket.keepalive },
         }
     }
@@ -552,7 +719,7 @@ impl ListenerState {
             bytes_up: self.bytes_up.get(),
             bytes_down: self.bytes_down.get(),
             routed: match &*self.destination.borrow() {
-                Destination::Cluster(_) => Vec::new(),
+                Destination::Cluster(_) | Destination::Nowhere => Vec::new(),
                 Destination::Routes(routing) => routing.report(),
             },
         }

@@ -106,6 +106,18 @@ impl Row {
         self.place.get()
     }
 
+    /// So many bytes have gone to the endpoint and to the client.
+    pub(crate) fn count(&mut self, up: u64, down: u64) {
+        self.bytes_up += up;
+        self.bytes_down += down;
+        self.listener.bytes_up.set(self.listener.bytes_up.get() + up);
+        self.listener.bytes_down.set(self.listener.bytes_down.get() + down);
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.bytes_up.set(endpoint.bytes_up.get() + up);
+            endpoint.bytes_down.set(endpoint.bytes_down.get() + down);
+        }
+    }
+
     /// The connection goes to an endpoint, where it counts as active, or to none. Where it was is the caller's now, to
     /// be given back once its socket is closed.
     pub(crate) fn go_to(&mut self, place: Place<EndpointState>) -> Place<EndpointState> {

@@ -39,6 +39,17 @@ pub(crate) struct Opened {
     pub(crate) header: Option<ProxyProtocolVersion>,
 }
 
+/// What is known before a connection is opened. Mostly nothing.
+#[derive(Default)]
+pub(crate) struct Wish {
+    /// Chosen already, and not to be chosen again: the balancer has counted it.
+    pub(crate) endpoint: Option<Rc<EndpointState>>,
+    /// Not these.
+    pub(crate) avoid: Vec<Rc<EndpointState>>,
+    /// Endpoints to try, where it is not for the cluster to say.
+    pub(crate) connects: Option<u8>,
+}
+
 /// Open a connection to some endpoint of the cluster. The row's endpoint is set to the one being tried, and the row
 /// gets its permits.
 ///
@@ -47,18 +58,28 @@ pub(crate) struct Opened {
 ///
 /// # Cancel safety
 /// Dropping it gives up the attempt under way, or the place in the queue.
-pub(crate) async fn open(state: Rc<State>, mut cluster: Rc<ClusterState>, row: RowHandle) -> Result<Opened, Reason> {
+pub(crate) async fn open(
+    state: Rc<State>,
+    mut cluster: Rc<ClusterState>,
+    row: RowHandle,
+    wish: Wish,
+) -> Result<Opened, Reason> {
+    let Wish { endpoint: mut wanted, avoid: mut tried, connects } = wish;
     // Without a failure, which is nearly always, this allocates nothing.
-    let mut tried = Vec::new();
+    let attempts = tried.len() + usize::from(connects.unwrap_or(cluster.connect_attempts));
     let mut reason = Reason::NoEndpoint;
     let mut is_new = true;
     // From one attempt to the next; never while anything is awaited.
     let mut entry = None;
-    while tried.len() < usize::from(cluster.connect_attempts) {
+    while tried.len() < attempts {
         // Where others wait already, a new connection goes behind them.
         let behind = mem::take(&mut is_new) && !cluster.gate.lease.limit().waits().is_empty();
         let search = Search { state: &state, cluster: &cluster, tried: &tried, row: &row, mine: None };
-        let found = if behind { Found::AtLimit } else { search.find(&mut entry) };
+        let found = match wanted.take() {
+            _ if behind => Found::AtLimit,
+            Some(endpoint) => search.enter(&endpoint, &mut entry).unwrap_or_else(|| search.find(&mut entry)),
+            None => search.find(&mut entry),
+        };
         let endpoint = match found {
             Found::Endpoint(endpoint) => endpoint,
             Found::Nothing => break,
@@ -140,6 +161,17 @@ async fn wait(
     .await
 }
 
+/// The endpoint that the next request goes to, by the balancer's choice: one that has a connection to spare, or that one
+/// may be opened to. `None`: whatever [`open`] finds.
+pub(crate) fn choose(
+    state: &State,
+    cluster: &ClusterState,
+    row: &RowHandle,
+    avoid: &[Rc<EndpointState>],
+) -> Option<Rc<EndpointState>> {
+    Search { state, cluster, tried: avoid, row, mine: None }.choose_for_request()
+}
+
 /// The row as the opening future needs it: weakly, because the guard belongs to the connection that owns this future.
 pub(crate) struct RowHandle {
     pub(crate) state: Rc<State>,
@@ -151,7 +183,7 @@ impl RowHandle {
         Self { state: Rc::clone(&guard.state), key: guard.key }
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Row) -> T) -> Option<T> {
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Row) -> T) -> Option<T> {
         self.state.table.borrow_mut().get_mut(self.key).map(change)
     }
 

@@ -44,7 +44,7 @@ pub(super) fn of_section(config: &Config, path: &str, key: &str) -> Option<Strin
 }
 
 fn of_performance(performance: &Performance, section: &str, key: &str) -> Option<String> {
-    let Performance { shard, buffer_pool: pool, forward, pipes } = performance;
+    let Performance { shard, buffer_pool: pool, forward, pipes, .. } = performance;
     Some(match (section, key) {
         ("shard", "max_tasks") => shard.max_tasks.to_string(),
         ("shard", "queue_size") => shard.queue_size.to_string(),
@@ -63,6 +63,7 @@ fn of_performance(performance: &Performance, section: &str, key: &str) -> Option
         ("pipes", "size") => size(pipes.size.into()),
         ("pipes", "size_max") => size(pipes.size_max.into()),
         ("pipes", "total_max") => size(pipes.total_max),
+        ("connection_pool", key) => return super::http::of_connection_pool(performance, key),
         _ => return None,
     })
 }
@@ -76,6 +77,7 @@ pub(super) fn of_listener(listener: &Listener, key: &str) -> Option<String> {
         },
         "protocol" => quote(match listener.protocol {
             Protocol::Tcp => "tcp",
+            Protocol::Http => "http",
         }),
         "cluster" => quote(listener.cluster.as_deref()?),
         "forward" => quote(forward(listener.forward?)),
@@ -200,15 +202,15 @@ fn policy(policy: Policy) -> &'static str {
     }
 }
 
-fn duration(duration: Duration) -> String {
+pub(super) fn duration(duration: Duration) -> String {
     quote(&units::format_duration(duration))
 }
 
-fn timeout(timeout: Option<Duration>) -> String {
+pub(super) fn timeout(timeout: Option<Duration>) -> String {
     timeout.map_or_else(|| quote("never"), duration)
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     quote(&units::format_size(bytes))
 }
 
@@ -216,17 +218,17 @@ fn address(address: &Address) -> String {
     quote(&address.to_string())
 }
 
-fn limit(limit: Option<u32>) -> String {
+pub(super) fn limit(limit: Option<u32>) -> String {
     limit.map_or_else(|| quote("unlimited"), |limit| limit.to_string())
 }
 
 /// A list of strings; `None` for an empty one.
-fn texts<T: ToString>(all: &[T]) -> Option<String> {
+pub(super) fn texts<T: ToString>(all: &[T]) -> Option<String> {
     (!all.is_empty()).then(|| list(all.iter().map(|one| quote(&one.to_string()))))
 }
 
 /// The same, but one alone stands for itself.
-fn text_or_list<T: ToString>(all: &[T]) -> Option<String> {
+pub(super) fn text_or_list<T: ToString>(all: &[T]) -> Option<String> {
     match all {
         [one] => Some(quote(&one.to_string())),
         several => texts(several),
@@ -246,7 +248,7 @@ fn endpoint(endpoint: &Endpoint) -> String {
 }
 
 /// One item a line, for lists of more than one.
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     match &*items {
         [] => "[]".to_owned(),
@@ -256,9 +258,14 @@ fn list(items: impl Iterator<Item = String>) -> String {
 }
 
 /// A TOML string that means `text` after variables have been filled in.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
+    quote_plain(&escape(text))
+}
+
+/// A TOML string where no variables are filled in.
+pub(super) fn quote_plain(text: &str) -> String {
     let mut out = String::from("\"");
-    for c in escape(text).chars() {
+    for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             c if c.is_control() => {

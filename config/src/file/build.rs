@@ -5,17 +5,19 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
+    build_http,
     document::{Document, Named},
     section::Read,
     source::Place,
     value::Value,
 };
 use crate::model::{
-    Address, Admin, BufferPool, Cluster, Config, ConnectionRate, Cores, Dns, DnsFamily, Drain, Endpoint, Forward,
-    ForwardTuning, IoChoice, Listener, LogFormat, LogLevel, Logging, Network, Peek, PerIp, Performance, Pipes, Policy,
-    Protocol, ProxyProtocolIn, ProxyProtocolVersion, Queue, Route, RouteMatch, Runtime, ShardLimits, SniPattern,
-    SocketOptions, Untrusted,
+    Address, Admin, BufferPool, Cluster, Config, ConnectionPool, ConnectionRate, Cores, Dns, DnsFamily, Drain,
+    Endpoint, Forward, ForwardTuning, HostPattern, IoChoice, Listener, LogFormat, LogLevel, Logging, Matcher, Network,
+    Peek, PerIp, Performance, Pipes, Policy, Protocol, ProxyProtocolIn, ProxyProtocolVersion, Queue, Route, RouteMatch,
+    Runtime, ShardLimits, SniPattern, SocketOptions, Untrusted,
 };
+use crate::template::Template;
 
 impl Read {
     pub(crate) fn bool(&self, name: &str) -> Option<bool> {
@@ -53,6 +55,10 @@ impl Read {
         limit.map_or(Some(None), |limit| u32::try_from(limit).ok().map(Some))
     }
 
+    pub(crate) fn limit_u64(&self, name: &str) -> Option<Option<u64>> {
+        if let Value::Limit(limit) = self.slot(name)?.value { Some(limit) } else { None }
+    }
+
     // Each of a list with the place where it stands.
 
     pub(crate) fn addresses(&self, name: &str) -> Option<&[(Address, Place)]> {
@@ -79,6 +85,22 @@ impl Read {
         if let Value::Texts(texts) = &self.slot(name)?.value { Some(texts) } else { None }
     }
 
+    pub(crate) fn words(&self, name: &str) -> Option<&[&'static str]> {
+        if let Value::Words(words) = &self.slot(name)?.value { Some(words) } else { None }
+    }
+
+    pub(crate) fn hosts(&self, name: &str) -> Option<&[(HostPattern, Place)]> {
+        if let Value::Hosts(hosts) = &self.slot(name)?.value { Some(hosts) } else { None }
+    }
+
+    pub(crate) fn matchers(&self, name: &str) -> Option<&[(Matcher, Place)]> {
+        if let Value::Matchers(matchers) = &self.slot(name)?.value { Some(matchers) } else { None }
+    }
+
+    pub(crate) fn template(&self, name: &str) -> Option<&Template> {
+        if let Value::Template(template) = &self.slot(name)?.value { Some(template) } else { None }
+    }
+
     pub(crate) fn table(&self, name: &str) -> Option<&Self> {
         if let Value::Table(read) = &self.slot(name)?.value { Some(read) } else { None }
     }
@@ -92,7 +114,7 @@ impl Read {
     }
 
     /// The table `name` if it is there, as `build` makes it. The outer `None` is a table that is wrong.
-    fn optional<T>(&self, name: &str, build: impl Fn(&Self) -> Option<T>) -> Option<Option<T>> {
+    pub(super) fn optional<T>(&self, name: &str, build: impl Fn(&Self) -> Option<T>) -> Option<Option<T>> {
         self.table(name).map_or(Some(None), |table| build(table).map(Some))
     }
 
@@ -109,17 +131,21 @@ pub(crate) fn config(document: &Document) -> Option<Config> {
             buffer_pool: buffer_pool(&document.buffer_pool)?,
             forward: forward_tuning(&document.forward)?,
             pipes: pipes(&document.pipes)?,
+            connection_pool: connection_pool(&document.connection_pool)?,
         },
         admin: Admin { listen: document.admin.addresses("listen").and_then(|one| one.first()).map(|(a, _)| a.clone()) },
         logging: logging(&document.logging)?,
         drain: Drain { min: document.drain.duration("min")?, deadline: document.drain.duration("deadline")? },
         dns: dns(&document.dns)?,
         listeners: document.listeners.iter().map(listener).collect::<Option<_>>()?,
-        clusters: document.clusters.iter().map(cluster).collect::<Option<_>>()?,
+        clusters: {
+            let pool = connection_pool(&document.connection_pool)?;
+            document.clusters.iter().map(|named| cluster(named, pool)).collect::<Option<_>>()?
+        },
     })
 }
 
-fn values<T: Clone>(placed: Option<&[(T, Place)]>) -> Vec<T> {
+pub(super) fn values<T: Clone>(placed: Option<&[(T, Place)]>) -> Vec<T> {
     placed.into_iter().flatten().map(|(value, _)| value.clone()).collect()
 }
 
@@ -187,6 +213,14 @@ fn pipes(read: &Read) -> Option<Pipes> {
     })
 }
 
+fn connection_pool(read: &Read) -> Option<ConnectionPool> {
+    Some(ConnectionPool {
+        idle_per_endpoint_max: read.limit("max_idle_per_host")?,
+        per_endpoint_max: read.limit("max_conns_per_host")?,
+        idle_timeout: read.timeout("idle_timeout")?,
+    })
+}
+
 fn dns(read: &Read) -> Option<Dns> {
     Some(Dns {
         servers: values(read.servers("servers")),
@@ -221,13 +255,20 @@ fn logging(read: &Read) -> Option<Logging> {
 }
 
 fn listener(read: &Read) -> Option<Listener> {
+    let protocol = match read.word("protocol")? {
+        "tcp" => Protocol::Tcp,
+        "http" => Protocol::Http,
+        _ => return None,
+    };
+    let (routes, http) = match protocol {
+        Protocol::Tcp => (read.tables("routes").iter().map(route).collect::<Option<_>>()?, None),
+        Protocol::Http => (Vec::new(), Some(build_http::http(read)?)),
+    };
     Some(Listener {
         name: read.text("name")?.to_owned(),
         bind: values(Some(read.addresses("bind")?)),
-        protocol: match read.word("protocol")? {
-            "tcp" => Protocol::Tcp,
-            _ => return None,
-        },
+        protocol,
+        http,
         // Absent only where routes make up for it, which is checked.
         cluster: read.text("cluster").map(str::to_owned),
         forward: read.word("forward").and_then(forward),
@@ -236,7 +277,7 @@ fn listener(read: &Read) -> Option<Listener> {
         deny: values(read.networks("deny")),
         proxy_protocol: read.optional("proxy_protocol", proxy_protocol)?,
         per_ip: read.optional("per_ip", per_ip)?,
-        routes: read.tables("routes").iter().map(route).collect::<Option<_>>()?,
+        routes,
         peek: Peek { timeout: read.duration("peek_timeout")?, bytes_max: read.integer("peek_bytes_max")? },
         idle_timeout: read.timeout("idle_timeout")?,
         half_close_timeout: read.timeout("half_close_timeout")?,
@@ -277,7 +318,7 @@ fn route(read: &Read) -> Option<Route> {
     })
 }
 
-fn cluster(Named { name, read, .. }: &Named) -> Option<Cluster> {
+fn cluster(Named { name, read, .. }: &Named, pool: ConnectionPool) -> Option<Cluster> {
     Some(Cluster {
         name: name.clone(),
         policy: match read.word("policy")? {
@@ -293,6 +334,9 @@ fn cluster(Named { name, read, .. }: &Named) -> Option<Cluster> {
         fail_timeout: read.duration("fail_timeout")?,
         max_connections: read.limit("max_connections")?,
         queue: queue(read.table("queue")?)?,
+        pool: build_http::pool(read.table("pool")?, pool)?,
+        timeouts: build_http::cluster_timeouts(read.table("timeouts")?)?,
+        retry: build_http::retry(read.table("retry")?)?,
         proxy_protocol: read.word("proxy_protocol").and_then(proxy_version),
         socket: read.socket()?,
     })

@@ -25,6 +25,7 @@ pub(crate) struct Document {
     pub(crate) buffer_pool: Read,
     pub(crate) forward: Read,
     pub(crate) pipes: Read,
+    pub(crate) connection_pool: Read,
     pub(crate) admin: Read,
     pub(crate) logging: Read,
     pub(crate) drain: Read,
@@ -54,7 +55,7 @@ pub(crate) fn names(root: &DeTable<'_>, values: &Values<'_>) -> Names {
 }
 
 const TOP: [&str; 8] = ["runtime", "performance", "admin", "logging", "drain", "dns", "listeners", "clusters"];
-const PERFORMANCE: [&str; 4] = ["shard", "buffer_pool", "forward", "pipes"];
+const PERFORMANCE: [&str; 5] = ["shard", "buffer_pool", "forward", "pipes", "connection_pool"];
 
 /// Reads a root table in the order of the reference.
 pub(crate) struct Reader<'v, 'f, 't> {
@@ -84,6 +85,7 @@ impl<'t> Reader<'_, '_, 't> {
             buffer_pool: self.single(performance, &keys::BUFFER_POOL),
             forward: self.single(performance, &keys::FORWARD),
             pipes: self.single(performance, &keys::PIPES),
+            connection_pool: self.single(performance, &keys::CONNECTION_POOL),
             admin: self.single(Some(self.root), &keys::ADMIN),
             logging: self.single(Some(self.root), &keys::LOGGING),
             drain: self.single(Some(self.root), &keys::DRAIN),

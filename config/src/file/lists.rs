@@ -18,18 +18,18 @@ use crate::{
 /// Each is compared with each name of its route; clients offer two or three.
 const ALPNS_MAX: usize = 32;
 
-type Parse<T> = fn(&str) -> Result<T, Fault>;
+pub(crate) type Parse<T> = fn(&str) -> Result<T, Fault>;
 
 /// A list, each item with the place where it stands.
 pub(crate) type Placed<T> = Vec<(T, Place)>;
 
 /// How the list may be written, and how messages show it.
 #[derive(Clone, Copy)]
-struct Form {
+pub(crate) struct Form {
     /// For "`allow` is …".
-    expected: &'static str,
+    pub(crate) expected: &'static str,
     /// One text may stand for a list of one.
-    or_one: bool,
+    pub(crate) or_one: bool,
 }
 
 const NETWORKS: Form = Form { expected: "a list of networks such as [\"10.0.0.0/8\"]", or_one: false };
@@ -63,7 +63,13 @@ impl Values<'_> {
         }
     }
 
-    fn not_empty<T>(&mut self, key: &Key, input: &Input<'_>, all: Placed<T>, may_be_empty: bool) -> Option<Placed<T>> {
+    pub(crate) fn not_empty<T>(
+        &mut self,
+        key: &Key,
+        input: &Input<'_>,
+        all: Placed<T>,
+        may_be_empty: bool,
+    ) -> Option<Placed<T>> {
         if all.is_empty() && !may_be_empty {
             let help = match key.default {
                 Default::Required => "name at least one".to_owned(),
@@ -75,7 +81,7 @@ impl Values<'_> {
         Some(all)
     }
 
-    fn list<T>(&mut self, key: &Key, input: &Input<'_>, form: Form, parse: Parse<T>) -> Option<Placed<T>> {
+    pub(crate) fn list<T>(&mut self, key: &Key, input: &Input<'_>, form: Form, parse: Parse<T>) -> Option<Placed<T>> {
         match &input.raw {
             // Of a variable, so an empty one is an empty list.
             Raw::Text(text) if text.is_loose && text.text.trim().is_empty() => Some(Vec::new()),

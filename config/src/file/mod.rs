@@ -1,9 +1,11 @@
 //! TOML text, environment variables and flags in; a checked [`Config`] or everything that is wrong with it out.
 
 mod build;
+mod build_http;
 mod check;
 mod document;
 mod findings;
+mod http;
 mod interpolate;
 mod lists;
 mod overrides;

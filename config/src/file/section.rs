@@ -60,6 +60,11 @@ impl Read {
         self.slot(name).and_then(|slot| slot.place.clone()).unwrap_or_else(|| self.place.clone())
     }
 
+    /// The keys that somebody wrote a value for.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &'static Key> {
+        self.section.keys.iter().filter(|key| self.is_written(key.name))
+    }
+
     /// True when somebody wrote a value for the key, in the file or elsewhere.
     pub(crate) fn is_written(&self, name: &str) -> bool {
         self.slot(name).is_some_and(|slot| slot.place.is_some())
@@ -198,7 +203,9 @@ impl Values<'_> {
             }
             Default::Absent(_) | Default::Parts => false,
             Default::Required => true,
-            Default::RequiredWithout(other) => !written.table.is_some_and(|table| table.contains_key(other)),
+            Default::RequiredWithout(others) => {
+                !written.table.is_some_and(|table| others.iter().any(|other| table.contains_key(*other)))
+            }
         };
         if is_required {
             self.missing(written.place.clone(), key, &written.title, written.table);
@@ -215,7 +222,11 @@ impl Values<'_> {
         let is_misspelt =
             names.any(|name| !is_key(name.get_ref()) && suggest::nearest(name.get_ref(), [key.name]).is_some());
         if !self.findings.is_broken() && !is_misspelt {
-            let help = format!("add `{}`: {}", key.name, key.doc);
+            let or = match key.default {
+                Default::RequiredWithout(others @ [_, _, ..]) => format!(", or {}", list(others.iter().copied())),
+                _ => String::new(),
+            };
+            let help = format!("add `{}`{or}: {}", key.name, key.doc);
             self.findings.error(place, format!("{title} has no `{}`", key.name), Some(help));
         }
     }

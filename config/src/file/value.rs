@@ -13,8 +13,10 @@ use crate::{
     diagnostic::{Fault, quoted},
     env::Env,
     keys::{Key, Kind, Word},
-    model::{Address, Cores, Endpoint, EndpointAddress, Network, SniPattern},
-    suggest, units,
+    model::{Address, Cores, Endpoint, EndpointAddress, HostPattern, Matcher, Network, SniPattern},
+    suggest,
+    template::Template,
+    units,
 };
 
 /// A value as written.
@@ -61,6 +63,10 @@ pub(crate) enum Value {
     Servers(Placed<SocketAddr>),
     Patterns(Placed<SniPattern>),
     Texts(Placed<String>),
+    Words(Vec<&'static str>),
+    Hosts(Placed<HostPattern>),
+    Matchers(Placed<Matcher>),
+    Template(Template),
     /// Boxed, because most values are small.
     Table(Box<Read>),
     Tables(Vec<Read>),
@@ -133,6 +139,20 @@ impl Values<'_> {
             Kind::Endpoints(section) => self.endpoints(key, section, input),
             Kind::Limit { .. } => self.limit(key, input),
             Kind::Networks { .. } | Kind::Servers | Kind::SniPatterns | Kind::Alpns => self.texts(key, input),
+            Kind::Hosts
+            | Kind::Paths
+            | Kind::Path
+            | Kind::Patterns
+            | Kind::Pattern
+            | Kind::Methods
+            | Kind::Matchers(_)
+            | Kind::HeaderName
+            | Kind::Upgrades
+            | Kind::Line { .. }
+            | Kind::Body { .. }
+            | Kind::Template(_)
+            | Kind::Words(_)
+            | Kind::Percent { .. } => self.http(key, input),
             // Read as sections, with what overrides say of their keys.
             Kind::Table(_) | Kind::Tables { .. } => None,
         }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    CONNECTIONS, DAY, Default, HOUR, KEEPALIVE_IDLE, Key, Kind, NODELAY, Section, Word, duration, integer, word,
+    CONNECTIONS, DAY, Default, HOUR, KEEPALIVE_IDLE, Key, Kind, NODELAY, Section, Word, duration, integer,
+    upstream::{CLUSTER_TIMEOUTS, POOL, RETRY},
+    word,
 };
 
 const WEIGHT: Kind = integer(1, 65_535);
@@ -80,6 +82,19 @@ pub static CLUSTERS: Section = Section {
             Default::Parts,
             "Connections that wait when max_connections is reached.",
         ),
+        Key::live(
+            "pool",
+            Kind::Table(&POOL),
+            Default::Parts,
+            "Connections to endpoints that are kept for the next request.",
+        ),
+        Key::live(
+            "timeouts",
+            Kind::Table(&CLUSTER_TIMEOUTS),
+            Default::Parts,
+            "How long an endpoint may take to answer a request.",
+        ),
+        Key::live("retry", Kind::Table(&RETRY), Default::Parts, "When a request is sent to another endpoint."),
     ],
 };
 

@@ -1,8 +1,8 @@
 //! Sections about what is accepted.
 
 use super::{
-    CONNECTIONS, Default, FORWARDS, KEEPALIVE_IDLE, Key, Kind, NODELAY, PATIENCE, Section, TIMEOUT_OR_NEVER, Word,
-    integer, size, word,
+    CONNECTIONS, Default, FORWARDS, HTTP, KEEPALIVE_IDLE, Key, Kind, NODELAY, PATIENCE, ROUTES, Section,
+    TIMEOUT_OR_NEVER, Word, integer, size, word,
 };
 
 pub static LISTENERS: Section = Section {
@@ -29,10 +29,13 @@ pub static LISTENERS: Section = Section {
         Key::live(
             "cluster",
             Kind::ClusterName,
-            Default::RequiredWithout("routes"),
-            "The cluster that connections are forwarded to; with routes, those that match none of them.",
+            Default::RequiredWithout(&["routes"]),
+            "The cluster that connections or requests are forwarded to; with routes, those that match none of them.",
         )
-        .more("A listener that has routes may do without: what matches no route is then refused."),
+        .more(
+            "A listener that has routes may do without: a connection that matches none is then refused, and a request \
+               gets 404.",
+        ),
         Key::live(
             "forward",
             Kind::Word(FORWARDS),
@@ -72,6 +75,7 @@ pub static LISTENERS: Section = Section {
             Default::Is("5s"),
             "With routes: how long a client may take to send its whole ClientHello.",
         )
+        .only("tcp")
         .more(
             "Counted from accept, or from the end of a PROXY header; no byte prolongs it. Then the connection is \
                closed, unless the client has said nothing at all: it may wait for the server to speak first, and goes \
@@ -83,6 +87,7 @@ pub static LISTENERS: Section = Section {
             Default::Is("16KiB"),
             "With routes: how large a ClientHello may be, its record headers included.",
         )
+        .only("tcp")
         .more(
             "A client with post-quantum keys and a long list of extensions sends 2 to 4 KiB. A larger ClientHello \
                than this closes the connection.",
@@ -98,7 +103,9 @@ pub static LISTENERS: Section = Section {
              acknowledges of what the kernel still holds for it is progress too; the kernel is asked for it once \
              nothing else has moved for a quarter of this time, and then every quarter. So a connection without such \
              bytes ends after this time, and one whose reader has stopped at most a quarter of it later. Kernels \
-             acknowledge by up to half of a receive buffer, so leave a slow reader the time for that much.",
+             acknowledge by up to half of a receive buffer, so leave a slow reader the time for that much. With \
+             protocol = \"http\" it holds within a request, and for what was upgraded; how long a connection may wait \
+             for its next request says http.idle_timeout.",
         ),
         Key::live(
             "half_close_timeout",
@@ -139,20 +146,22 @@ pub static LISTENERS: Section = Section {
         Key::live(
             "routes",
             Kind::Tables { section: &ROUTES, item: "a route" },
-            Default::Absent("every connection goes to cluster"),
-            "Choose the cluster by what a TLS client asks for, without decrypting anything.",
+            Default::Absent("everything goes to cluster"),
+            "Choose by what a request looks like or, on TCP, by what a TLS client asks for, undecrypted.",
         ),
+        Key::live(
+            "http",
+            Kind::Table(&HTTP),
+            Default::Parts,
+            "How HTTP is spoken with clients, and what is said about them to endpoints.",
+        )
+        .only("http"),
     ],
 };
 
 static PROTOCOLS: &[Word] = &[
     word("tcp", "Bytes, forwarded as they come."),
-    Word {
-        name: "http",
-        means: "tcp",
-        doc: "",
-        refused: Some("this version forwards TCP; with protocol = \"tcp\", HTTP passes through unread"),
-    },
+    word("http", "HTTP/1.1 and 1.0: each request is read, routed and forwarded by itself."),
 ];
 
 pub static PROXY_PROTOCOL: Section = Section {
@@ -229,60 +238,6 @@ pub static PER_IP: Section = Section {
         .more(
             "A single customer commonly has a /64, and could otherwise come from a new address each time; 56 or 48 \
                is stricter.",
-        ),
-    ],
-};
-
-pub static ROUTES: Section = Section {
-    path: "listeners[].routes[]",
-    header: "[[listeners.routes]]",
-    doc: "Where TLS connections go that ask for a certain name or protocol.",
-    more: "With routes, the listener reads the ClientHello of each connection, chooses, and passes all of it on: TLS \
-           ends at the endpoint. Routes are tried in the order of the file, and the first that matches counts. A \
-           connection that matches none, or that does not speak TLS, goes to the cluster of the listener, and is \
-           refused where there is none. A ClientHello that is not well-formed is refused in any case.",
-    keys: &[
-        Key::live(
-            "match",
-            Kind::Table(&ROUTE_MATCH),
-            Default::Required,
-            "What the ClientHello must have. Where both keys are given, both must match.",
-        ),
-        Key::live(
-            "cluster",
-            Kind::ClusterName,
-            Default::Required,
-            "The cluster that these connections are forwarded to.",
-        ),
-    ],
-};
-
-pub static ROUTE_MATCH: Section = Section {
-    path: "listeners[].routes[].match",
-    header: "[listeners.routes.match]",
-    doc: "What the ClientHello must have. At least one of the keys is there.",
-    more: "",
-    keys: &[
-        Key::live(
-            "sni",
-            Kind::SniPatterns,
-            Default::Absent("any name, and none"),
-            "The name that the client asks for: \"example.com\", \"*.example.com\", or a list of these.",
-        )
-        .more(
-            "\"*.example.com\" stands for a.example.com and a.b.example.com, and not for example.com itself. \
-               Capital letters make no difference; other scripts are written in their \"xn--\" form, as they are \
-               on the wire.",
-        ),
-        Key::live(
-            "alpn",
-            Kind::Alpns,
-            Default::Absent("any protocol, and none"),
-            "A protocol that the client offers, \"h2\" or \"http/1.1\", or a list of which it offers one.",
-        )
-        .more(
-            "Browsers offer several at once, so a route for \"http/1.1\" takes nearly all of them; put the one for \
-               \"h2\" before it.",
         ),
     ],
 };

@@ -4,18 +4,28 @@
 //! table. A key that is not here does not exist.
 
 mod clusters;
+mod http;
 mod listeners;
 mod performance;
 mod process;
+mod routes;
+mod upstream;
 
 use std::time::Duration;
 
 pub use self::{
     clusters::{CLUSTERS, ENDPOINTS, QUEUE},
-    listeners::{LISTENERS, PER_IP, PROXY_PROTOCOL, ROUTE_MATCH, ROUTES},
-    performance::{BUFFER_POOL, FORWARD, PIPES, SHARD},
+    http::{HTTP, HTTP_REQUEST_HEADERS, HTTP_RESPONSE_HEADERS, REQUEST_ID},
+    listeners::{LISTENERS, PER_IP, PROXY_PROTOCOL},
+    performance::{BUFFER_POOL, CONNECTION_POOL, FORWARD, PIPES, SHARD},
     process::{ADMIN, DNS, DRAIN, LOGGING, RUNTIME},
+    routes::{
+        REDIRECT, RESPONSE, REWRITE, ROUTE_CLUSTERS, ROUTE_MATCH, ROUTE_REQUEST_HEADERS, ROUTE_RESPONSE_HEADERS,
+        ROUTE_TIMEOUTS, ROUTES,
+    },
+    upstream::{CLUSTER_TIMEOUTS, POOL, RETRY},
 };
+use crate::template::Scope;
 
 /// A table of the file and the keys in it.
 #[derive(Debug)]
@@ -38,6 +48,8 @@ pub struct Key {
     pub default: Default,
     /// True exactly when a reload applies a change; otherwise a reload says that a restart is needed.
     pub reloadable: bool,
+    /// For keys of listeners and what is in them: the protocol without which the key means nothing.
+    pub protocol: Option<&'static str>,
     /// The first version that has the key.
     pub since: &'static str,
     /// One line.
@@ -78,6 +90,12 @@ pub enum Kind {
     },
     /// One of a few words.
     Word(&'static [Word]),
+    /// A list of a few words.
+    Words(&'static [Word]),
+    /// A share of a hundred, `"20%"`.
+    Percent {
+        max: u64,
+    },
     /// The name of a listener, by which others and overrides refer to it.
     Name,
     /// The name of a cluster that exists.
@@ -100,6 +118,34 @@ pub enum Kind {
     SniPatterns,
     /// The name of a protocol in ALPN, or a list of these.
     Alpns,
+    /// The name of a host as HTTP clients ask for it, `"*.name"`, or a list of these.
+    Hosts,
+    /// A path that starts with `/`, or a list of these.
+    Paths,
+    /// One path that starts with `/`.
+    Path,
+    /// A pattern for a whole text, or a list of these.
+    Patterns,
+    /// One pattern, for any part of a text.
+    Pattern,
+    /// The name of a method, or a list of these.
+    Methods,
+    /// Names, and what the value of each must be.
+    Matchers(Named),
+    /// The name of a header.
+    HeaderName,
+    /// A list of names of protocols that HTTP may be upgraded to.
+    Upgrades,
+    /// Text without control characters, of at most so many bytes.
+    Line {
+        bytes_max: usize,
+    },
+    /// Any text of at most so many bytes.
+    Body {
+        bytes_max: usize,
+    },
+    /// Text with variables in braces.
+    Template(Scope),
     /// A table with the keys of this section.
     Table(&'static Section),
     /// A list of tables with the keys of this section. `item` is what one of them is called, with its article.
@@ -107,6 +153,14 @@ pub enum Kind {
         section: &'static Section,
         item: &'static str,
     },
+}
+
+/// What the names of [`Kind::Matchers`] are names of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    Header,
+    Query,
+    Cookie,
 }
 
 #[derive(Debug)]
@@ -123,8 +177,8 @@ pub struct Word {
 pub enum Default {
     /// The file must say.
     Required,
-    /// The file must say, unless it has this other key of the section.
-    RequiredWithout(&'static str),
+    /// The file must say, unless it has one of these other keys of the section.
+    RequiredWithout(&'static [&'static str]),
     /// As it would be written, without quotes.
     Is(&'static str),
     /// No value, and what that means.
@@ -148,12 +202,18 @@ impl Section {
 impl Key {
     /// A key that a reload applies.
     const fn live(name: &'static str, kind: Kind, default: Default, doc: &'static str) -> Self {
-        Self { name, kind, default, reloadable: true, since: V0_1, doc, more: "" }
+        Self { name, kind, default, reloadable: true, protocol: None, since: V0_1, doc, more: "" }
     }
 
     /// A key that is read at start.
     const fn at_start(name: &'static str, kind: Kind, default: Default, doc: &'static str) -> Self {
-        Self { name, kind, default, reloadable: false, since: V0_1, doc, more: "" }
+        Self { name, kind, default, reloadable: false, protocol: None, since: V0_1, doc, more: "" }
+    }
+
+    /// For listeners of this protocol only.
+    const fn only(mut self, protocol: &'static str) -> Self {
+        self.protocol = Some(protocol);
+        self
     }
 
     const fn more(mut self, more: &'static str) -> Self {
@@ -169,6 +229,7 @@ pub static SECTIONS: &[&Section] = &[
     &BUFFER_POOL,
     &FORWARD,
     &PIPES,
+    &CONNECTION_POOL,
     &ADMIN,
     &LOGGING,
     &DRAIN,
@@ -176,10 +237,24 @@ pub static SECTIONS: &[&Section] = &[
     &LISTENERS,
     &PROXY_PROTOCOL,
     &PER_IP,
+    &HTTP,
+    &REQUEST_ID,
+    &HTTP_REQUEST_HEADERS,
+    &HTTP_RESPONSE_HEADERS,
     &ROUTES,
     &ROUTE_MATCH,
+    &ROUTE_CLUSTERS,
+    &REDIRECT,
+    &RESPONSE,
+    &REWRITE,
+    &ROUTE_REQUEST_HEADERS,
+    &ROUTE_RESPONSE_HEADERS,
+    &ROUTE_TIMEOUTS,
     &CLUSTERS,
     &QUEUE,
+    &POOL,
+    &CLUSTER_TIMEOUTS,
+    &RETRY,
     &ENDPOINTS,
 ];
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Default, HOUR, Key, Kind, Section, duration, integer, size};
+use super::{
+    Default, HOUR, Key, Kind, Section, duration, integer, size,
+    upstream::{CONNECTIONS_MAX, POOL_IDLE, POOL_SIZE},
+};
 
 /// A page at least, because the kernel lends rings by pages; beyond 64 MiB one buffer would be most of a shard.
 const BUFFER_SIZE: Kind = Kind::Size { min: 4 << 10, max: 64 << 20, power_of_two: true };
@@ -156,5 +159,28 @@ pub static PIPES: Section = Section {
             "What the pipes of all shards together may hold. Not below size_max.",
         )
         .more("When it is reached, further directions do without a pipe: they bundle instead."),
+    ],
+};
+
+pub static CONNECTION_POOL: Section = Section {
+    path: "performance.connection_pool",
+    header: "[performance.connection_pool]",
+    doc: "What clusters keep of connections to endpoints, unless their own pool says otherwise.",
+    more: "For listeners with protocol = \"http\".",
+    keys: &[
+        Key::live(
+            "max_idle_per_host",
+            POOL_SIZE,
+            Default::Is("100"),
+            "Connections without a request to one endpoint, over all shards. 0 keeps none.",
+        ),
+        Key::live(
+            "max_conns_per_host",
+            CONNECTIONS_MAX,
+            Default::Is("unlimited"),
+            "Connections to one endpoint, over all shards, where the endpoint has no max_connections of its own.",
+        ),
+        Key::live("idle_timeout", POOL_IDLE, Default::Is("55s"), "How long a connection without a request is kept.")
+            .more("Shorter than what endpoints themselves allow; 60 seconds is common there."),
     ],
 };

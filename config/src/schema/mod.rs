@@ -23,6 +23,12 @@ const SERVER: &str =
     "^([0-9]{1,3}(\\.[0-9]{1,3}){3}(:[0-9]{1,5})?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*|\\[[0-9A-Fa-f:.]+\\]:[0-9]{1,5})$";
 const SNI: &str = "^(\\*\\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$";
 const ALPN: &str = "^[!-~]{1,255}$";
+const HOST: &str = "^((\\*\\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\\.?|\\[?[0-9A-Fa-f:.]+\\]?)$";
+const PATH: &str = "^/[^?# ]*$";
+const TOKEN: &str = "^[!#$%&'*+.^_`|~A-Za-z0-9-]{1,128}$";
+const TOKENS: &str = "^[!#$%&'*+.^_`|~A-Za-z0-9/-]{1,128}$";
+const LINE: &str = "^[^\\r\\n]*$";
+const PERCENT: &str = "^[0-9]{1,3} ?%$";
 const VARIABLE: &str = "\\$\\{[^}]*\\}";
 
 /// The schema as text.
@@ -110,9 +116,10 @@ fn table(section: &Section, must_say_something: bool) -> Json {
         schema.push(("required".to_owned(), Json::texts(required)));
     }
     for key in section.keys {
-        if let Default::RequiredWithout(other) = key.default {
-            let either = [key.name, other].map(|name| object([("required", Json::texts([name]))]));
-            schema.push(("anyOf".to_owned(), Json::List(either.into())));
+        if let Default::RequiredWithout(others) = key.default {
+            let names = std::iter::once(key.name).chain(others.iter().copied());
+            let either = names.map(|name| object([("required", Json::texts([name]))])).collect();
+            schema.push(("anyOf".to_owned(), Json::List(either)));
         }
     }
     if must_say_something {
@@ -151,7 +158,7 @@ fn description(key: &Key) -> String {
     if let Default::Absent(meaning) = key.default {
         all.push(format!("Absent: {meaning}."));
     }
-    if let Kind::Word(words) = key.kind {
+    if let Kind::Word(words) | Kind::Words(words) = key.kind {
         let words: Vec<String> = prose::words(words).map(|word| format!("{}: {}", word.name, word.doc)).collect();
         all.push(words.join("\n"));
     }
@@ -204,16 +211,52 @@ fn alternatives(kind: Kind) -> Vec<Json> {
         Kind::Servers => vec![texts(SERVER, 0)],
         Kind::SniPatterns => vec![pattern(SNI), texts(SNI, 1)],
         Kind::Alpns => vec![pattern(ALPN), texts(ALPN, 1)],
+        Kind::Words(words) => {
+            let names = prose::words(words).map(|word| word.name);
+            vec![list(object([("anyOf", Json::List(or_variable(vec![object([("enum", Json::texts(names))])])))]), 0)]
+        }
+        Kind::Percent { .. } => vec![pattern(PERCENT)],
+        Kind::Hosts => vec![pattern(HOST), texts(HOST, 1)],
+        Kind::Path => vec![pattern(PATH)],
+        Kind::Paths => vec![pattern(PATH), texts(PATH, 1)],
+        Kind::Pattern => vec![pattern("")],
+        Kind::Patterns => vec![pattern(""), texts("", 1)],
+        Kind::Methods => vec![pattern(TOKEN), texts(TOKEN, 1)],
+        Kind::Matchers(_) => vec![matchers()],
+        Kind::HeaderName => vec![pattern(TOKEN)],
+        Kind::Upgrades => vec![texts(TOKENS, 0)],
+        Kind::Line { .. } => vec![pattern(LINE)],
+        Kind::Body { .. } => vec![pattern("")],
+        Kind::Template(_) => vec![pattern(LINE)],
         // These are tables and not values.
         Kind::Table(section) | Kind::Tables { section, .. } => vec![table(section, false)],
     }
+}
+
+/// Names, and for each a text or a table of one key.
+fn matchers() -> Json {
+    let text = |name: &str| (name.to_owned(), object([("type", Json::text("string"))]));
+    let present = ("present".to_owned(), object([("type", Json::text("boolean"))]));
+    let one = object([
+        ("type", Json::text("object")),
+        ("additionalProperties", Json::Bool(false)),
+        ("minProperties", Json::Integer(1)),
+        ("maxProperties", Json::Integer(1)),
+        ("properties", Json::Object(vec![text("exact"), text("prefix"), text("regex"), present])),
+    ]);
+    let value = object([("anyOf", Json::List(vec![object([("type", Json::text("string"))]), one]))]);
+    object([("type", Json::text("object")), ("minProperties", Json::Integer(1)), ("additionalProperties", value)])
 }
 
 fn reference(name: &str) -> Json {
     object([("$ref", Json::text(format!("#/$defs/{name}")))])
 }
 
+/// Any string for an empty pattern.
 fn pattern(pattern: &str) -> Json {
+    if pattern.is_empty() {
+        return object([("type", Json::text("string"))]);
+    }
     object([("type", Json::text("string")), ("pattern", Json::text(pattern))])
 }
 

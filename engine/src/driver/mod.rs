@@ -78,8 +78,9 @@ pub enum Op {
     /// then a last one: [`Outcome::Eof`], an error, ECANCELED, ENOBUFS when the pool is empty, or simply a
     /// `Received` without `more`, after which the submitter re-arms.
     ///
-    /// A `bulk` receive takes larger buffers, and several at once where the driver can.
-    Recv { desc: Desc, bulk: bool },
+    /// A `bulk` receive takes larger buffers, and several at once where the driver can. One that is to receive `once`
+    /// should take no more than one buffer; a driver that cannot help it may bring more until it is cancelled.
+    Recv { desc: Desc, bulk: bool, once: bool },
     /// Send `buffer[from..to]`. Completes with [`Outcome::Sent`], which may be short, or [`Outcome::SendFailed`].
     /// Both give the buffer back.
     Send { desc: Desc, buffer: Buffer, from: u32, to: u32 },

@@ -116,6 +116,14 @@ known! {
     X_REQUESTED_WITH = "x-requested-with",
 }
 
+/// How many names are known.
+pub const COUNT: usize = NAMES.len();
+
+/// The name with this number, which is below [`COUNT`]; empty for any other.
+pub fn name(number: u32) -> &'static str {
+    NAMES.get(number as usize).copied().unwrap_or_default()
+}
+
 /// Sparse, so that most lookups of an unknown name end at the first probe.
 const PLACES: usize = 512;
 const EMPTY: u8 = u8::MAX;

@@ -44,6 +44,15 @@ impl NameRef {
         Self(Id::Known(number))
     }
 
+    /// The place in the list of [`known`] names, below [`known::COUNT`]; `None` for a learned one.
+    #[inline]
+    pub const fn known_number(self) -> Option<u32> {
+        match self.0 {
+            Id::Known(number) => Some(number),
+            Id::Learned(_) => None,
+        }
+    }
+
     /// True for the names in [`known`], which are never evicted and need no pin.
     #[inline]
     pub fn is_known(self) -> bool {
@@ -137,6 +146,24 @@ impl Interner {
         Some(NameRef(Id::Learned(found)))
     }
 
+    /// The id of a name that is known or remembered. Learns nothing, so that what a peer sends evicts nothing,
+    /// allocates nothing, and is hashed only where a name has been learned at all.
+    ///
+    /// `None` says nothing about whether `name` is a token.
+    #[inline]
+    pub fn lookup(&self, name: &[u8]) -> Option<NameRef> {
+        if let Some(number) = known::find(name) {
+            return Some(NameRef::known(number));
+        }
+        if self.entries.is_empty() {
+            return None;
+        }
+        let mut space = [0; NAME_BYTES_MAX];
+        let lower = lower_token(name, space.get_mut(..name.len())?)?;
+        let hash = self.hash(lower.as_bytes());
+        self.seek(lower, hash).map(|key| NameRef(Id::Learned(key)))
+    }
+
     /// The name in lower case; `None` when it has been evicted.
     #[inline]
     pub fn resolve(&self, name: NameRef) -> Option<&str> {
@@ -214,6 +241,18 @@ impl Interner {
 
     fn bucket(&self, hash: u32) -> usize {
         hash as usize & (self.buckets.len() - 1)
+    }
+
+    /// The entry of a name, which stays where it is in the list by last use.
+    fn seek(&self, name: &str, hash: u32) -> Option<Key> {
+        let mut index = self.buckets[self.bucket(hash)];
+        while let Some(entry) = self.entries.get_index(index) {
+            if entry.hash == hash && &*entry.name == name {
+                return self.entries.key_at(index);
+            }
+            index = entry.chain;
+        }
+        None
     }
 
     fn find(&mut self, name: &str, hash: u32) -> Option<Key> {

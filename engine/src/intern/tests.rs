@@ -214,3 +214,27 @@ fn check(interner: &Interner, given: &[Given]) {
     assert_eq!((stats.entries, stats.bytes, stats.pinned_bytes), (alive, bytes, pinned));
     assert!(interner.bytes <= interner.bytes_max);
 }
+
+#[test]
+fn a_lookup_finds_what_is_remembered_and_learns_nothing() {
+    let mut interner = Interner::new(4096, 7);
+    assert_eq!(interner.lookup(b"HOST"), Some(known::HOST));
+    assert_eq!(interner.lookup(b"x-own"), None);
+    let own = interner.intern(b"x-own");
+    assert!(own.is_some());
+    assert_eq!(interner.lookup(b"X-Own"), own);
+    let before = interner.stats();
+    assert_eq!(interner.lookup(b"x-other"), None);
+    assert_eq!(interner.lookup(b"not a token"), None);
+    assert_eq!(interner.lookup(b""), None);
+    assert_eq!(interner.lookup(&[b'a'; NAME_BYTES_MAX + 1]), None);
+    assert_eq!(interner.stats(), before);
+}
+
+#[test]
+fn known_names_are_numbered_below_their_count() {
+    let mut interner = Interner::new(4096, 7);
+    assert_eq!(known::ACCEPT.known_number(), Some(0));
+    assert_eq!(known::X_REQUESTED_WITH.known_number(), Some(known::COUNT as u32 - 1));
+    assert_eq!(interner.intern(b"x-own").and_then(NameRef::known_number), None);
+}

@@ -68,9 +68,15 @@ impl Socket {
         self.recv.is_some_and(|key| self.handle.0.ops.borrow().is_broken(key))
     }
 
+    /// Something has come that was not read yet, be it the end. The receive must be armed for it to be known, and nobody
+    /// is woken: this is for sockets that lie idle, before they are used again.
+    pub fn has_news(&self) -> bool {
+        self.recv.is_some_and(|key| self.handle.0.ops.borrow().has_news(key))
+    }
+
     fn arm(&mut self) -> Key {
         let key = self.handle.0.ops.borrow_mut().stream(self.desc);
-        self.handle.submit_as(key, Op::Recv { desc: self.desc, bulk: false });
+        self.handle.submit_as(key, Op::Recv { desc: self.desc, bulk: false, once: false });
         self.recv = Some(key);
         key
     }
@@ -104,6 +110,18 @@ impl Socket {
             None => self.arm(),
         };
         self.handle.0.ops.borrow_mut().set_bulk(key, bulk);
+        self.pause_recv();
+        self.resume_recv();
+    }
+
+    /// Receive one small buffer at a time and pause after each, until [`Socket::resume_recv`]: for a stream whose next
+    /// bytes are wanted, and those behind them in another way, by splice. Or go back to receiving all there is.
+    pub fn set_once_recv(&mut self, once: bool) {
+        let key = match self.recv {
+            Some(key) => key,
+            None => self.arm(),
+        };
+        self.handle.0.ops.borrow_mut().set_once(key, once);
         self.pause_recv();
         self.resume_recv();
     }

@@ -90,6 +90,7 @@ fn start_shards(
         let spec = ShardSpec {
             shard,
             core: Some(*core),
+            shards: placement.shards.len(),
             io: if config.runtime.require_io_uring { IoChoice::Uring } else { config.runtime.io },
             uring_without: setup.uring_without.clone(),
             limits: config.performance.shard.clone(),

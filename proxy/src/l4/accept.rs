@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use crate::{
     guard::Welcome,
+    http,
     per_ip::Seat,
     permits::{Grants, Permit, Turn},
     report::Reason,
@@ -107,7 +108,11 @@ fn admit(
     let row = Row::new(permit, extra, accepted.peer, state.handle.now());
     let key = state.table.borrow_mut().insert(row);
     let guard = RowGuard { state: Rc::clone(state), key };
-    let connection = Connection::new(guard, accepted.socket, &listener, welcome);
     // Refused only where accepts in flight brought more than there was room for: dropped, counted by the executor.
-    let _refused = state.handle.spawn(Admission::Bounded, connection);
+    let _refused = if listener.is_http() {
+        state.handle.spawn(Admission::Bounded, http::Connection::new(guard, accepted.socket, welcome))
+    } else {
+        let connection = Connection::new(guard, accepted.socket, &listener, welcome);
+        state.handle.spawn(Admission::Bounded, connection)
+    };
 }

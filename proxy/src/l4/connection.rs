@@ -20,8 +20,8 @@ use crate::{
     guard::Welcome,
     report::{ConnectionState, Reason},
     state::{ClusterState, Destination, ListenerState, Terms},
-    table::{Row, RowGuard},
-    upstream::{self, Opened, RowHandle},
+    table::RowGuard,
+    upstream::{self, Opened, RowHandle, Wish},
 };
 use balance_config::model::ProxyProtocolVersion;
 use balance_engine::{
@@ -197,7 +197,7 @@ impl Connection {
         };
         sent?;
         let bytes = greeting.client_bytes();
-        self.row.with(|row| count(row, bytes, 0));
+        self.row.with(|row| row.count(bytes, 0));
         let Phase::Greeting(_, upstream) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return Poll::Ready(Err(Reason::Error));
         };
@@ -217,7 +217,7 @@ impl Connection {
         let mut progress = self.row.with(|row| {
             if up + down > 0 || row.state != state {
                 row.progress = handle.now();
-                count(row, up, down);
+                row.count(up, down);
                 self.silence.broken();
             }
             (row.rung_up, row.rung_down) = rungs;
@@ -287,6 +287,7 @@ impl Drop for Connection {
 fn route(row: &RowGuard, listener: &ListenerState, told: Option<Box<Told>>) -> Phase {
     match listener.destination() {
         Destination::Cluster(cluster) => connecting(row, cluster, told),
+        Destination::Nowhere => Phase::Over,
         Destination::Routes(routing) => {
             row.with(|row| row.state = ConnectionState::Peeking);
             Phase::Peek(Box::new(Peek::new(&row.state.handle, routing, told)))
@@ -295,7 +296,7 @@ fn route(row: &RowGuard, listener: &ListenerState, told: Option<Box<Told>>) -> P
 }
 
 fn connecting(row: &RowGuard, cluster: Rc<ClusterState>, told: Option<Box<Told>>) -> Phase {
-    let opening = upstream::open(Rc::clone(&row.state), cluster, RowHandle::of(row));
+    let opening = upstream::open(Rc::clone(&row.state), cluster, RowHandle::of(row), Wish::default());
     Phase::Connecting(Box::pin(opening), told)
 }
 
@@ -312,17 +313,6 @@ fn greet(
         return Phase::Relaying { relay: Relay::default(), upstream };
     }
     Phase::Greeting(Box::new(greeting), upstream)
-}
-
-fn count(row: &mut Row, up: u64, down: u64) {
-    row.bytes_up += up;
-    row.bytes_down += down;
-    row.listener.bytes_up.set(row.listener.bytes_up.get() + up);
-    row.listener.bytes_down.set(row.listener.bytes_down.get() + down);
-    if let Some(endpoint) = row.endpoint() {
-        endpoint.bytes_up.set(endpoint.bytes_up.get() + up);
-        endpoint.bytes_down.set(endpoint.bytes_down.get() + down);
-    }
 }
 
 impl Future for Connection {

@@ -8,7 +8,7 @@ mod ladder;
 mod peek;
 mod preface;
 mod relay;
-mod rung;
+pub(crate) mod rung;
 #[cfg(test)]
 mod script;
 mod silence;
@@ -18,6 +18,9 @@ mod tests;
 
 pub(crate) use accept::accept_loop;
 pub use ladder::{Advice, Forward, LadderSettings, Observer};
+pub(crate) use preface::Preface;
+pub(crate) use relay::{Moved, Relay, Verdict};
+pub(crate) use silence::Silence;
 pub(crate) use peek::KEPT_BYTES_MAX;
 #[cfg(test)]
 pub use script::Script;

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// A header being read.
-pub(super) struct Preface {
+pub(crate) struct Preface {
     bytes: Vec<u8>,
     deadline: Timestamp,
     timer: Timer,
@@ -25,15 +25,15 @@ pub(super) struct Preface {
 
 /// What a header has told.
 #[derive(Default)]
-pub(super) struct Told {
+pub(crate) struct Told {
     /// The client and the address it connected to; `None`: those of the socket count.
-    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
+    pub(crate) addresses: Option<(SocketAddr, SocketAddr)>,
     /// What follows the header, and more of it that was read to choose a cluster: the client's first bytes.
-    pub(super) rest: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
 }
 
 impl Preface {
-    pub(super) fn new(socket: &Socket, deadline: Timestamp) -> Self {
+    pub(crate) fn new(socket: &Socket, deadline: Timestamp) -> Self {
         Self { bytes: Vec::new(), deadline, timer: Timer::new(socket.handle()) }
     }
 
@@ -41,7 +41,7 @@ impl Preface {
     ///
     /// # Errors
     /// No header, a wrong one, or not in time.
-    pub(super) fn poll(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<Result<Told, Reason>> {
+    pub(crate) fn poll(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<Result<Told, Reason>> {
         loop {
             match socket.poll_recv(context) {
                 // A buffer is 32 KiB at most and a header ends or is refused within 3, so what is kept is bounded.

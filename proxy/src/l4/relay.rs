@@ -11,7 +11,7 @@ use std::task::Context;
 
 /// How far one call of [`Relay::poll`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Both sides are waited for.
     Waiting,
     /// The work budget is spent; the task runs again in the next turn.
@@ -21,21 +21,21 @@ pub(super) enum Verdict {
 
 /// What each direction did in one poll.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Moved {
-    pub(super) up: Tally,
-    pub(super) down: Tally,
+pub(crate) struct Moved {
+    pub(crate) up: Tally,
+    pub(crate) down: Tally,
 }
 
 /// Both directions of a connection.
 #[derive(Default)]
-pub(super) struct Relay {
+pub(crate) struct Relay {
     up: Direction,
     down: Direction,
 }
 
 impl Relay {
     /// Move what can be moved now.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         downstream: &mut Socket,
         upstream: &mut Socket,
@@ -83,7 +83,7 @@ impl Relay {
     }
 
     /// One side was reset: what is left to do is to bring its last bytes to the other, if that one takes them.
-    pub(super) fn reset(&self, downstream: &Socket, upstream: &Socket) -> Option<Reason> {
+    pub(crate) fn reset(&self, downstream: &Socket, upstream: &Socket) -> Option<Reason> {
         if self.down.phase == Phase::Lost || downstream.is_broken() {
             return Some(Reason::DownstreamReset);
         }
@@ -91,11 +91,11 @@ impl Relay {
     }
 
     /// The rungs that the directions are on: up, down.
-    pub(super) fn rungs(&self) -> (RungKind, RungKind) {
+    pub(crate) fn rungs(&self) -> (RungKind, RungKind) {
         (self.up.rung(), self.down.rung())
     }
 
-    pub(super) fn connection_state(&self) -> ConnectionState {
+    pub(crate) fn connection_state(&self) -> ConnectionState {
         match (self.up.phase, self.down.phase) {
             (Phase::Open, Phase::Open) => ConnectionState::Open,
             (Phase::Ended | Phase::Broken | Phase::Lost, _) => ConnectionState::HalfClosedDownstream,

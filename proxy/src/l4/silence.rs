@@ -26,7 +26,7 @@ use std::{
 };
 
 /// An alarm that moves cannot set off. It asks for nothing while bytes move.
-pub(super) struct Silence {
+pub(crate) struct Silence {
     timer: Timer,
     /// Absent while bytes move, and where no kernel has anything to send: of a connection that is merely idle.
     look: Option<Box<Look>>,
@@ -44,17 +44,17 @@ struct Look {
 struct Asking([(Unacked, Option<u32>); 2]);
 
 impl Silence {
-    pub(super) fn new(timer: Timer) -> Self {
+    pub(crate) fn new(timer: Timer) -> Self {
         Self { timer, look: None }
     }
 
     /// The relay has moved something.
-    pub(super) fn broken(&mut self) {
+    pub(crate) fn broken(&mut self) {
         self.look = None;
     }
 
     /// Ready when there was no move for `limit`. `since` is the last move, as far as the relay knows; this knows more.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         since: &mut Timestamp,
         limit: Duration,

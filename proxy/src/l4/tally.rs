@@ -52,7 +52,7 @@ impl Tally {
     }
 
     /// Bytes on all rungs.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.rungs.iter().map(|r| r.bytes).sum()
     }
 

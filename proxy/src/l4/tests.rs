@@ -11,7 +11,7 @@ use crate::{
     permits::{Calls, Limit, WaitList},
     report::{Reason, RungKind, RungReport},
     snapshot::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, Routing, Snapshot},
-    state::State,
+    state::{Identity, State},
 };
 use balance_config::model::{self, Address, Policy, ProxyProtocolVersion, Queue, SocketOptions, Untrusted};
 use balance_engine::{
@@ -70,8 +70,10 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
             weight: 1,
             max_connections: None,
             limit: Limit::new(None, WaitList::new()),
+            idle_limit: Limit::new(None, WaitList::new()),
         })
     };
+    let like = crate::control::fixture::cluster("", &[]);
     let cluster = |name: &str, id, proxy_protocol| {
         Arc::new(Cluster {
             name: name.into(),
@@ -82,7 +84,11 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
             fail_timeout: Duration::from_secs(5),
             max_connections: None,
             limit: Limit::new(None, WaitList::new()),
+            idle_limit: Limit::new(None, WaitList::new()),
             queue: Queue { size: 0, timeout: Duration::from_secs(5) },
+            pool: like.pool,
+            timeouts: like.timeouts,
+            retry: like.retry,
             socket,
             proxy_protocol,
         })
@@ -101,6 +107,7 @@ fn snapshot(endpoint: SocketAddr, wishes: Wishes) -> Arc<Snapshot> {
         binds: vec![bind],
         cluster: has_own.then(|| Arc::clone(&own)),
         routing,
+        http: None,
         max_connections: None,
         limit: Limit::new(None, WaitList::new()),
         idle_timeout: Some(Duration::from_secs(60)),
@@ -127,7 +134,7 @@ fn world(handle: &Handle, wishes: Wishes) -> (Rc<State>, SocketAddr) {
         }
     };
     let _admitted = handle.spawn(Admission::Always, serve);
-    let state = State::new(handle.clone(), 0, 0, 1, Calls::new(None), None);
+    let state = State::new(handle.clone(), Identity::of_test(1), Calls::new(None), None);
     state.adopt(snapshot(backend, wishes));
     let (front, front_fd) = listening();
     let listener = net::Listener::new(handle, front_fd).expect("adopted");

@@ -23,7 +23,7 @@ use crate::{
     report::{ConnectionFilter, Reason},
     shard::ProxyInbox,
     snapshot::{BindId, Ids, Snapshot, compile},
-    state::{EndpointState, ListenerState, State},
+    state::{EndpointState, Identity, ListenerState, State},
 };
 use balance_config::model::{Address, Config, Policy};
 use balance_engine::{
@@ -200,7 +200,7 @@ impl World {
         let pipe_sizes = PipeSizes { size: plan.pipe_size, size_max: plan.pipe_size * 2 };
         let pipes = PipePool::new(pipe_sizes, Budget::new(plan.pipe_bytes));
         let handle = Handle::with_pipes(Box::new(driver), pool, pipes, limits, Duration::from_secs(10));
-        let state = State::new(handle, 0, 0, plan.seed, Calls::new(None), None);
+        let state = State::new(handle, Identity::of_test(plan.seed), Calls::new(None), None);
 
         let pool = BufferPool::new(Sizes::default(), Budget::new(1 << 30));
         let driver = net.driver(pool.clone(), plan.outside_faults.clone());

@@ -3,7 +3,7 @@
 //! Whatever a reload leaves alone is the same object afterwards: the shard compares pointers, and the old snapshot's
 //! memory is shared, not copied.
 
-use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Listener, PerIp, Routing, Snapshot};
+use super::{Bind, BindId, Cluster, Endpoint, EndpointId, Http, Listener, PerIp, Routing, Snapshot};
 use crate::{
     client_hello::Routes,
     guard::Guard,
@@ -11,6 +11,7 @@ use crate::{
     per_ip::{Addresses, Limits, Rate, Shape},
     permits::{Limit, WaitList},
     report::RungKind,
+    route::{ClusterIndex, Name, Router, TrustedProxies},
 };
 use balance_config::model::{self, Address, Config, EndpointAddress, SocketOptions};
 use std::{
@@ -127,14 +128,19 @@ fn direct(endpoint: &model::Endpoint) -> Option<&Address> {
 pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Ids) -> Snapshot {
     let version = previous.map_or(1, |p| p.version + 1);
     let old = previous.map(Previous::new).unwrap_or_default();
-    let clusters: Vec<_> =
-        config.clusters.iter().map(|c| cluster(c, old.clusters.get(&*c.name).copied(), ids)).collect();
+    let spoken_to = spoken_to(config);
+    let compile_cluster = |from: &model::Cluster| {
+        let limit = from.pool.per_endpoint_max.filter(|_| spoken_to.contains(&*from.name));
+        cluster(from, limit, old.clusters.get(&*from.name).copied(), ids)
+    };
+    let clusters: Vec<_> = config.clusters.iter().map(compile_cluster).collect();
     let by_name: HashMap<&str, &Arc<Cluster>> = clusters.iter().map(|c| (&*c.name, c)).collect();
     let compile_listener = |from: &model::Listener| {
         let named = |name: &str| Arc::clone(by_name.get(name).expect("loading resolves every reference"));
         let old = old.listeners.get(&*from.name).copied();
         let routing = routing(from, named, old.and_then(|o| o.routing.as_ref()));
-        let to = Ways { cluster: from.cluster.as_deref().map(named), routing };
+        let http = from.http.as_ref().map(|settings| http(from, settings, named, old));
+        let to = Ways { cluster: from.cluster.as_deref().map(named), routing, http };
         listener(from, to, ladder(config, from), old, ids)
     };
     let listeners: Vec<_> = config.listeners.iter().map(compile_listener).collect();
@@ -143,7 +149,30 @@ pub(crate) fn compile(config: &Config, previous: Option<&Snapshot>, ids: &mut Id
     Snapshot { version, listeners, clusters }
 }
 
-fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> Arc<Cluster> {
+/// The clusters to which HTTP is spoken.
+fn spoken_to(config: &Config) -> HashSet<&str> {
+    let of = |listener: &'_ model::Listener| {
+        let mut names = Vec::new();
+        let http = listener.http.as_ref()?;
+        for route in &http.routes {
+            if let model::RouteAction::Forward(clusters) = &route.action {
+                names.extend(clusters.iter().map(|cluster| cluster.name.clone()));
+            }
+        }
+        names.extend(listener.cluster.clone());
+        Some(names)
+    };
+    let names: HashSet<String> = config.listeners.iter().filter_map(of).flatten().collect();
+    config.clusters.iter().map(|cluster| &*cluster.name).filter(|name| names.contains(*name)).collect()
+}
+
+/// `endpoint_max`: connections to an endpoint that has no limit of its own.
+fn cluster(
+    from: &model::Cluster,
+    endpoint_max: Option<u32>,
+    old: Option<&Arc<Cluster>>,
+    ids: &mut Ids,
+) -> Arc<Cluster> {
     let limit = old.map_or_else(|| Limit::new(from.max_connections, WaitList::new()), |o| Arc::clone(&o.limit));
     let known: HashMap<EndpointId, &Arc<Endpoint>> = old.iter().flat_map(|c| &c.endpoints).map(|e| (e.id, e)).collect();
     let endpoints = from
@@ -154,11 +183,21 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
             let id = EndpointId(ids.endpoints.id((from.name.clone(), address.clone())));
             let known = known.get(&id).copied();
             let limit = known.map_or_else(
-                || Limit::new(e.max_connections, Arc::clone(limit.waits())),
+                || Limit::new(e.max_connections.or(endpoint_max), Arc::clone(limit.waits())),
                 |known| Arc::clone(&known.limit),
             );
-            let new =
-                Endpoint { id, address: address.clone(), weight: e.weight, max_connections: e.max_connections, limit };
+            let idle_limit = known.map_or_else(
+                || Limit::new(from.pool.idle_per_endpoint_max, WaitList::new()),
+                |known| Arc::clone(&known.idle_limit),
+            );
+            let new = Endpoint {
+                id,
+                address: address.clone(),
+                weight: e.weight,
+                max_connections: e.max_connections.or(endpoint_max),
+                limit,
+                idle_limit,
+            };
             let same =
                 |old: &Endpoint, new: &Endpoint| old.weight == new.weight && old.max_connections == new.max_connections;
             reuse(known, new, same)
@@ -173,6 +212,11 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
         fail_timeout: from.fail_timeout,
         max_connections: from.max_connections,
         limit,
+        idle_limit: old
+            .map_or_else(|| Limit::new(from.pool.idle_max, WaitList::new()), |o| Arc::clone(&o.idle_limit)),
+        pool: from.pool,
+        timeouts: from.timeouts,
+        retry: from.retry,
         queue: from.queue,
         socket: from.socket,
         proxy_protocol: from.proxy_protocol,
@@ -185,6 +229,9 @@ fn cluster(from: &model::Cluster, old: Option<&Arc<Cluster>>, ids: &mut Ids) -> 
             && old.fail_timeout == new.fail_timeout
             && old.max_connections == new.max_connections
             && old.queue == new.queue
+            && old.pool == new.pool
+            && old.timeouts == new.timeouts
+            && old.retry == new.retry
             && old.socket == new.socket
             && old.proxy_protocol == new.proxy_protocol
     })
@@ -210,6 +257,46 @@ fn routing(
 struct Ways {
     cluster: Option<Arc<Cluster>>,
     routing: Option<Arc<Routing>>,
+    http: Option<Arc<Http>>,
+}
+
+/// `named` gives the cluster of a name.
+fn http(
+    from: &model::Listener,
+    settings: &model::Http,
+    named: impl Fn(&str) -> Arc<Cluster>,
+    old: Option<&Arc<Listener>>,
+) -> Arc<Http> {
+    let (mut numbers, mut clusters) = (HashMap::new(), Vec::new());
+    let mut number_of = |name: &str| {
+        *numbers.entry(name.to_owned()).or_insert_with(|| {
+            clusters.push(named(name));
+            ClusterIndex(clusters.len() as u32 - 1)
+        })
+    };
+    let default = from.cluster.as_deref();
+    let is_same = |old: &&Arc<Listener>| {
+        let old_default = old.cluster.as_ref().map(|cluster| &*cluster.name);
+        old_default == default && old.idle_timeout == from.idle_timeout
+    };
+    let known = old.filter(is_same).and_then(|old| old.http.as_ref()).filter(|old| old.settings == *settings);
+    // Clusters have their numbers by the order in which routes name them, so these are the same for the same routes.
+    let router = known.map(|known| Arc::clone(&known.router));
+    let router = match router {
+        Some(router) => {
+            Router::number(settings, default, &mut number_of);
+            router
+        }
+        None => Arc::new(Router::compile(settings, &from.name, default, from.idle_timeout, &mut number_of)),
+    };
+    let new = Http {
+        settings: settings.clone(),
+        router,
+        clusters,
+        proxies: TrustedProxies::new(&settings.trusted_proxies, settings.client_ip_from),
+        request_id: Name::new(&settings.request_id.header),
+    };
+    reuse(known, new, |old, new| same_objects(&old.clusters, &new.clusters))
 }
 
 fn listener(
@@ -228,6 +315,7 @@ fn listener(
         binds: from.bind.iter().enumerate().map(bind).collect(),
         cluster: to.cluster,
         routing: to.routing,
+        http: to.http,
         max_connections: from.max_connections,
         limit: old.map_or_else(|| Limit::new(from.max_connections, WaitList::new()), |o| Arc::clone(&o.limit)),
         idle_timeout: from.idle_timeout,
@@ -240,6 +328,7 @@ fn listener(
         old.binds.iter().map(|b| b.id).eq(new.binds.iter().map(|b| b.id))
             && same_or_none(old.cluster.as_ref(), new.cluster.as_ref())
             && same_or_none(old.routing.as_ref(), new.routing.as_ref())
+            && same_or_none(old.http.as_ref(), new.http.as_ref())
             && old.max_connections == new.max_connections
             && old.idle_timeout == new.idle_timeout
             && old.half_close_timeout == new.half_close_timeout
@@ -368,6 +457,44 @@ mod tests {
         // Its cluster changed, so the listener must be a new one, on the same socket.
         assert!(!Arc::ptr_eq(&first.listeners[1], &second.listeners[1]));
         assert_eq!(first.listeners[1].binds[0].id, second.listeners[1].binds[0].id);
+    }
+
+    /// What speaks HTTP, as a file says it.
+    fn web(routes: &str) -> Config {
+        let text = format!(
+            "[[listeners]]\nname = \"web\"\nbind = \"127.0.0.1:80\"\nprotocol = \"http\"\ncluster = \"a\"\n{routes}\n\
+             [clusters.a]\nendpoints = [\"10.0.0.1:1\"]\n[clusters.b]\nendpoints = [\"10.0.0.2:1\"]\n"
+        );
+        let loaded = balance_config::file::parse("test", &text, &balance_config::env::NoEnv, &[]);
+        loaded.unwrap_or_else(|report| panic!("{report}")).config
+    }
+
+    #[test]
+    fn routes_that_did_not_change_are_not_compiled_again() {
+        let routes =
+            "[[listeners.routes]]\nmatch = { path = \"/b\" }\nclusters = [{ name = \"b\" }, { name = \"a\" }]\n";
+        let (config, mut ids) = (web(routes), Ids::default());
+        let http = |s: &Snapshot| Arc::clone(s.listeners[0].http.as_ref().expect("it speaks HTTP"));
+        let names = |http: &Http| http.clusters.iter().map(|cluster| cluster.name.to_string()).collect::<Vec<_>>();
+        let first = compile(&config, None, &mut ids);
+        assert_eq!(names(&http(&first)), ["b", "a"]);
+        let second = compile(&config, Some(&first), &mut ids);
+        assert!(Arc::ptr_eq(&first.listeners[0], &second.listeners[0]));
+
+        let mut changed = config.clone();
+        changed.clusters[0].retry.attempts = 1;
+        let third = compile(&changed, Some(&second), &mut ids);
+        assert!(!Arc::ptr_eq(&http(&second), &http(&third)));
+        assert!(Arc::ptr_eq(&http(&second).router, &http(&third).router));
+        assert_eq!(names(&http(&third)), ["b", "a"]);
+        assert_eq!(http(&third).clusters[1].retry.attempts, 1);
+
+        let fourth = compile(&web(&routes.replace("/b", "/c")), Some(&third), &mut ids);
+        assert!(!Arc::ptr_eq(&http(&third).router, &http(&fourth).router));
+        let mut moved = web(routes);
+        moved.listeners[0].cluster = Some("b".to_owned());
+        let fifth = compile(&moved, Some(&first), &mut ids);
+        assert!(!Arc::ptr_eq(&http(&first).router, &http(&fifth).router));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(crate) enum Destination {
     Cluster(Rc<ClusterState>),
     /// The first bytes of a connection decide.
     Routes(Rc<Routing>),
+    /// There is no way that all of them go: of HTTP, requests have routes.
+    Nowhere,
 }
 
 /// The routes of a listener. A connection keeps those that it began with.

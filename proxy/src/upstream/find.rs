@@ -61,28 +61,45 @@ impl Search<'_> {
     }
 
     fn find_among(&self, among: Among, entry: &mut Option<Permit<Gate>>) -> Found {
-        let has_entered = entry.is_some();
         for _ in 0..RACES_MAX {
             let endpoint = match self.choose(among) {
                 Found::Endpoint(endpoint) => endpoint,
                 neither => return neither,
             };
-            let Some(permit) = entry.take().or_else(|| Permit::take(&endpoint.gate)) else { return Found::AtLimit };
-            match Place::enter(permit, &endpoint) {
-                Ok(place) => {
-                    if endpoint.set_aside_until.get().is_some() {
-                        // This connection is the one that tries it again; others wait for its verdict.
-                        let verdict = self.state.handle.now() + self.cluster.connect_timeout;
-                        endpoint.set_aside_until.set(Some(verdict));
-                    }
-                    self.row.go_to(place);
-                    return Found::Endpoint(endpoint);
-                }
-                Err(permit) if has_entered => *entry = Some(permit),
-                Err(permit) => permit.put_back(self.mine),
+            if let Some(found) = self.enter(&endpoint, entry) {
+                return found;
             }
         }
         Found::AtLimit
+    }
+
+    /// `None`: somebody else has got the last permit of the endpoint.
+    pub(super) fn enter(&self, endpoint: &Rc<EndpointState>, entry: &mut Option<Permit<Gate>>) -> Option<Found> {
+        let has_entered = entry.is_some();
+        let Some(permit) = entry.take().or_else(|| Permit::take(&endpoint.gate)) else { return Some(Found::AtLimit) };
+        match Place::enter(permit, endpoint) {
+            Ok(place) => {
+                if endpoint.set_aside_until.get().is_some() {
+                    // This connection is the one that tries it again; others wait for its verdict.
+                    let verdict = self.state.handle.now() + self.cluster.connect_timeout;
+                    endpoint.set_aside_until.set(Some(verdict));
+                }
+                self.row.go_to(place);
+                return Some(Found::Endpoint(Rc::clone(endpoint)));
+            }
+            Err(permit) if has_entered => *entry = Some(permit),
+            Err(permit) => permit.put_back(self.mine),
+        }
+        None
+    }
+
+    /// Among those that are trusted, also one at its limit that a connection of this shard lies idle to.
+    pub(super) fn choose_for_request(&self) -> Option<Rc<EndpointState>> {
+        let may = |endpoint: &EndpointState| !endpoint.pool.is_empty() || endpoint.lease.has_some(Look::Near);
+        match self.choose_where(Among::Trusted, may) {
+            Found::Endpoint(endpoint) => Some(endpoint),
+            Found::AtLimit | Found::Nothing => None,
+        }
     }
 
     fn choose(&self, among: Among) -> Found {
@@ -92,6 +109,11 @@ impl Search<'_> {
 
     /// The balancer's choice. The row does not have the permits yet.
     fn choose_with(&self, among: Among, look: Look) -> Found {
+        self.choose_where(among, |endpoint| endpoint.lease.has_some(look))
+    }
+
+    /// The balancer's choice among those to which there `may` be a connection.
+    fn choose_where(&self, among: Among, may: impl Fn(&EndpointState) -> bool) -> Found {
         let now = self.state.handle.now();
         let endpoints = &self.cluster.endpoints;
         let limited = Cell::new(false);
@@ -99,7 +121,7 @@ impl Search<'_> {
             let endpoint: &Rc<EndpointState> = &endpoints[i];
             let is_wanted = (among == Among::All || !endpoint.is_set_aside(now))
                 && !self.tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint));
-            let usable = is_wanted && endpoint.lease.has_some(look);
+            let usable = is_wanted && may(endpoint);
             limited.set(limited.get() || (is_wanted && !usable));
             Candidate { weight: endpoint.weight.get(), active: endpoint.active.get(), usable }
         };

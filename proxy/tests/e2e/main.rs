@@ -15,6 +15,7 @@ mod clients;
 mod connection_limits;
 mod drain;
 mod forwarding;
+mod http;
 mod input;
 mod limits;
 mod reload;

@@ -20,14 +20,23 @@ pub(super) fn check(document: &Document, findings: &mut Findings) {
     }
 }
 
+/// Where a listener and what is in it name clusters, and by which key.
+pub(super) fn named(listener: &Read) -> impl Iterator<Item = (&Read, &'static str)> {
+    let of_route =
+        |route| once((route, "cluster")).chain(Read::tables(route, "clusters").iter().map(|item| (item, "name")));
+    once((listener, "cluster")).chain(listener.tables("routes").iter().flat_map(of_route))
+}
+
 fn references(document: &Document, findings: &mut Findings) {
     let known: BTreeSet<&str> = document.clusters.iter().map(|cluster| &*cluster.name).collect();
     let mut used = BTreeSet::new();
     let mut all_resolve = true;
-    for read in document.listeners.iter().flat_map(|listener| once(listener).chain(listener.tables("routes"))) {
-        let Some(name) = read.text("cluster") else {
-            // A listener with routes may do without; any other lacks what may have been the name of a cluster.
-            all_resolve &= !read.tables("routes").is_empty() && read.is_whole;
+    for (read, key) in document.listeners.iter().flat_map(named) {
+        let Some(name) = read.text(key) else {
+            // A listener with routes may do without, and a route that has something else; any other lacks what may have
+            // been the name of a cluster.
+            let has_other = ["routes", "clusters", "redirect", "response"].iter().any(|key| read.is_written(key));
+            all_resolve &= has_other && read.is_whole;
             continue;
         };
         used.insert(name);
@@ -39,7 +48,7 @@ fn references(document: &Document, findings: &mut Findings) {
                 near.or_else(|| Some(format!("add [clusters.{name}] with its endpoints")))
             });
             let message = format!("there is no cluster {}", crate::diagnostic::quoted(name));
-            findings.error(read.place_of("cluster"), message, help);
+            findings.error(read.place_of(key), message, help);
         }
     }
     // A reference that went wrong was probably meant for the cluster that seems to be unused.

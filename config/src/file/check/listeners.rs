@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::where_is;
+use super::{http, where_is};
 use crate::{
     file::{document::Document, findings::Findings, section::Read, source::Place},
     model::{Address, Network, SniPattern},
@@ -17,7 +17,13 @@ pub(super) fn check(document: &Document, findings: &mut Findings) {
         if let Some(per_ip) = listener.table("per_ip") {
             limits(per_ip, findings);
         }
-        routes(listener, findings);
+        http::protocols(listener, findings);
+        no_way(listener, findings);
+        if http::is_http(listener) {
+            http::listener(listener, findings);
+        } else {
+            routes(listener, findings);
+        }
     }
 }
 
@@ -87,18 +93,21 @@ fn limits(per_ip: &Read, findings: &mut Findings) {
     }
 }
 
-fn routes(listener: &Read, findings: &mut Findings) {
-    let routes = listener.tables("routes");
+fn no_way(listener: &Read, findings: &mut Findings) {
     // `routes = []` stands where otherwise a missing cluster has been reported.
-    if routes.is_empty() && listener.is_written("routes") && !listener.is_written("cluster") {
+    if listener.tables("routes").is_empty() && listener.is_written("routes") && !listener.is_written("cluster") {
         let message = format!("{} has neither a cluster nor a route", listener.title);
         findings.error(listener.place_of("routes"), message, None);
     }
+}
+
+fn routes(listener: &Read, findings: &mut Findings) {
+    let routes = listener.tables("routes");
     let mut taken = Taken::default();
     for route in routes {
         let Some(when) = route.table("match") else { continue };
         if !when.is_written("sni") && !when.is_written("alpn") {
-            if when.is_whole {
+            if when.is_whole && when.written().next().is_none() {
                 let help = "give `sni` or `alpn`; what matches no route goes to the cluster of the listener";
                 findings.error(when.place.clone(), "a route that matches everything", Some(help.to_owned()));
             }

@@ -2,6 +2,7 @@
 
 mod binds;
 mod clusters;
+mod http;
 mod listeners;
 
 use super::{document::Document, findings::Findings, section::Read, source::Place};
@@ -20,6 +21,7 @@ pub(crate) fn check(document: &Document, findings: &mut Findings) {
     listeners::check(document, findings);
     binds::check(document, findings);
     clusters::check(document, findings);
+    http::clusters(document, findings);
 }
 
 fn buffer_sizes(pool: &Read, findings: &mut Findings) {

@@ -125,7 +125,7 @@ impl Socket {
         match (rig.rng.below(12), self.recv, self.send) {
             (0..3, None, _) => {
                 let bulk = rig.rng.chance(1, 3);
-                self.recv = Some(rig.start(Op::Recv { desc: self.desc, bulk }));
+                self.recv = Some(rig.start(Op::Recv { desc: self.desc, bulk, once: false }));
             }
             (3..6, _, None) if !self.shut => self.send = Some(self.start_send(rig)),
             (6, Some(recv), _) => rig.cancel(recv),

@@ -88,7 +88,7 @@ impl Sink {
             self.pause = self.pause.saturating_sub(1);
             if self.pause == 0 {
                 let bulk = rig.rng.chance(1, 3);
-                self.op = Some(rig.start(Op::Recv { desc: self.desc, bulk }));
+                self.op = Some(rig.start(Op::Recv { desc: self.desc, bulk, once: false }));
             }
             return;
         };

@@ -117,7 +117,7 @@ pub(crate) fn a_send_waits_for_a_peer_that_has_closed_its_half(setup: &Setup) {
         let (client, server) = rig.pair();
         let shutdown = rig.start(Op::Shutdown { desc: client });
         rig.last(shutdown);
-        let end = rig.start(Op::Recv { desc: server, bulk: false });
+        let end = rig.start(Op::Recv { desc: server, bulk: false, once: false });
         assert!(matches!(rig.last(end), Outcome::Eof));
         let send = fill(rig, server);
         rig.cancel(send);
@@ -133,11 +133,11 @@ pub(crate) fn a_send_waits_for_a_peer_that_has_closed_its_half(setup: &Setup) {
         rig.cancel(gone);
         // A poll may end without a reason: whoever waits looks for himself.
         assert!(matches!(rig.last(gone), Outcome::Failed(Errno::CANCELED) | Outcome::Done));
-        let mut recv = rig.start(Op::Recv { desc: client, bulk: false });
+        let mut recv = rig.start(Op::Recv { desc: client, bulk: false, once: false });
         rig.run_until("room", |rig| {
             while rig.next(recv).is_some() {}
             if !rig.is_live(recv) {
-                recv = rig.start(Op::Recv { desc: client, bulk: false });
+                recv = rig.start(Op::Recv { desc: client, bulk: false, once: false });
             }
             !rig.is_live(send) && !rig.is_live(poll)
         });
@@ -161,12 +161,12 @@ fn unacked(rig: &mut Rig, desc: Desc) -> u32 {
 
 /// Takes what comes until the other end has nothing more to send.
 fn read_until_acked(rig: &mut Rig, reader: Desc, writer: Desc) {
-    let mut recv = rig.start(Op::Recv { desc: reader, bulk: false });
+    let mut recv = rig.start(Op::Recv { desc: reader, bulk: false, once: false });
     for _ in 0..100_000 {
         rig.turn(Wait::Until(rig.driver.now() + Duration::from_millis(1)));
         while let Some(completion) = rig.next(recv) {
             if !completion.more {
-                recv = rig.start(Op::Recv { desc: reader, bulk: false });
+                recv = rig.start(Op::Recv { desc: reader, bulk: false, once: false });
             }
         }
         if unacked(rig, writer) == 0 {
@@ -204,7 +204,7 @@ pub(crate) fn cancelling_what_is_over_does_nothing(setup: &Setup) {
         let buffer = rig.buffer();
         let old = rig.start(Op::Send { desc: client, buffer, from: 0, to: 1 });
         rig.last(old);
-        let recv = rig.start(Op::Recv { desc: client, bulk: false });
+        let recv = rig.start(Op::Recv { desc: client, bulk: false, once: false });
         rig.cancel(old);
         rig.send_all(server, b"still there");
         rig.run_until("the receive goes on", |rig| rig.next(recv).is_some());
@@ -270,7 +270,7 @@ pub(crate) fn running_out_of_buffers_is_survived(setup: &Setup) {
         let (mut sent, mut received) = (0, 0);
         let mut send = None;
         let mut idle_buffer = Some(rig.buffer());
-        let mut recv = rig.start(Op::Recv { desc: server, bulk: false });
+        let mut recv = rig.start(Op::Recv { desc: server, bulk: false, once: false });
         // Every buffer is kept, until there is none left.
         let mut kept = Vec::new();
         let mut starved = false;
@@ -299,7 +299,7 @@ pub(crate) fn running_out_of_buffers_is_survived(setup: &Setup) {
                     other => panic!("{other:?} of a receive"),
                 }
                 if !more {
-                    recv = rig.start(Op::Recv { desc: server, bulk: false });
+                    recv = rig.start(Op::Recv { desc: server, bulk: false, once: false });
                 }
             }
             received == total

@@ -43,7 +43,7 @@ pub(crate) fn messages_come_back(setup: &Setup) {
 /// Receives exactly `len` bytes, with as many receives as it takes, the last of them cancelled.
 fn receive(rig: &mut Rig, desc: Desc, len: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut op = rig.start(Op::Recv { desc, bulk: false });
+    let mut op = rig.start(Op::Recv { desc, bulk: false, once: false });
     rig.run_until("enough bytes", |rig| {
         while let Some(completion) = rig.next(op) {
             match completion.outcome {
@@ -52,7 +52,7 @@ fn receive(rig: &mut Rig, desc: Desc, len: usize) -> Vec<u8> {
                 other => panic!("{other:?} instead of bytes"),
             }
             if !completion.more {
-                op = rig.start(Op::Recv { desc, bulk: false });
+                op = rig.start(Op::Recv { desc, bulk: false, once: false });
             }
         }
         bytes.len() >= len
@@ -124,7 +124,7 @@ pub(crate) fn a_reset_is_passed_on(setup: &Setup) {
     setup.each(|rig| {
         let (client, server) = rig.pair();
         // Armed before the reset comes.
-        let recv = rig.start(Op::Recv { desc: server, bulk: false });
+        let recv = rig.start(Op::Recv { desc: server, bulk: false, once: false });
         rig.idle(3);
         rig.close(client, CloseHow::Reset);
         assert!(matches!(rig.last(recv), Outcome::Failed(Errno::CONN_RESET)));

@@ -326,7 +326,7 @@ impl Driver for EpollDriver {
         match op {
             Op::Accept { listener } => self.park(key, listener, Job::Accept),
             Op::Connect { to, options } => self.submit_connect(key, &to, options),
-            Op::Recv { desc, bulk } => {
+            Op::Recv { desc, bulk, once: _ } => {
                 if let Some(socket) = self.sockets.get_mut(desc) {
                     socket.burst = bulk;
                 }

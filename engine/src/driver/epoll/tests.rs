@@ -71,7 +71,7 @@ fn a_relayed_message_costs_three_system_calls() {
     let mut lab = Lab::new();
     let (mut from, inward) = lab.connection();
     let (mut to, outward) = lab.connection();
-    lab.driver.submit(OpKey(2), Op::Recv { desc: inward, bulk: false });
+    lab.driver.submit(OpKey(2), Op::Recv { desc: inward, bulk: false, once: false });
     lab.driver.turn(Wait::No, &mut lab.out).unwrap();
     let before = sys::CALLS.get();
     for _ in 0..ROUNDS {
@@ -108,7 +108,7 @@ fn what_nobody_waits_for_does_not_spin() {
     for deed in deeds {
         let mut lab = Lab::new();
         let (peer, desc) = lab.connection();
-        let recv = lab.driver.submit(OpKey(4), Op::Recv { desc, bulk: false });
+        let recv = lab.driver.submit(OpKey(4), Op::Recv { desc, bulk: false, once: false });
         lab.driver.turn(Wait::No, &mut lab.out).unwrap();
         lab.driver.cancel(recv);
         deed(&mut lab, peer, desc);
@@ -134,7 +134,7 @@ fn a_busy_sender_does_not_keep_the_turn() {
     let mut lab = Lab::new();
     let (mut peer, desc) = lab.connection();
     peer.write_all(&[1; 200_000]).unwrap();
-    lab.driver.submit(OpKey(8), Op::Recv { desc, bulk: false });
+    lab.driver.submit(OpKey(8), Op::Recv { desc, bulk: false, once: false });
     lab.driver.turn(Wait::Forever, &mut lab.out).unwrap();
     assert_eq!(lab.out.len(), RECEIVES_PER_EVENT);
 }

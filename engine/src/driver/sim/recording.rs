@@ -69,7 +69,7 @@ impl Studio {
 
     fn arm(&mut self) {
         self.armed = true;
-        self.token = self.driver.submit(RECEIVE, Op::Recv { desc: self.desc, bulk: false });
+        self.token = self.driver.submit(RECEIVE, Op::Recv { desc: self.desc, bulk: false, once: false });
         self.turn();
     }
 

@@ -194,7 +194,7 @@ fn drivers_share_a_network() {
     else {
         panic!("not connected")
     };
-    right.submit(2, Op::Recv { desc: server, bulk: false });
+    right.submit(2, Op::Recv { desc: server, bulk: false, once: false });
     let buffer = pool().take(Class::Small).unwrap();
     left.submit(2, Op::Send { desc: client, buffer, from: 0, to: 1 });
     while right.arrived.is_empty() {
@@ -273,7 +273,7 @@ fn the_ring_splices_there_and_back() {
     lab.submit(14, Op::SpliceOut { pipe, to: server, max: moved });
     let Outcome::Spliced { result, .. } = lab.next(14).outcome else { panic!("not spliced") };
     assert_eq!(result, Ok(moved));
-    lab.submit(15, Op::Recv { desc: client, bulk: false });
+    lab.submit(15, Op::Recv { desc: client, bulk: false, once: false });
     let Outcome::Received { buffer, len } = lab.next(15).outcome else { panic!("nothing came") };
     // A segment may end anywhere.
     assert!(len > 0 && b"hello".starts_with(&buffer[..len as usize]));
@@ -343,7 +343,7 @@ fn what_came_before_a_reset_can_still_be_received() {
         lab.pass(Duration::from_secs(1));
         lab.submit(5, Op::Close { desc: client, how: CloseHow::Reset });
         lab.pass(Duration::from_secs(1));
-        lab.submit(6, Op::Recv { desc: server, bulk: false });
+        lab.submit(6, Op::Recv { desc: server, bulk: false, once: false });
         let mut came = Vec::new();
         while came.last() != Some(&"err") {
             came.push(match lab.next(6).outcome {
@@ -370,7 +370,7 @@ fn a_descriptor_used_after_its_close_is_found() {
 fn a_close_under_a_running_operation_is_found() {
     let mut lab = Lab::new(12, Faults::NONE);
     let (client, _) = lab.pair();
-    lab.submit(4, Op::Recv { desc: client, bulk: false });
+    lab.submit(4, Op::Recv { desc: client, bulk: false, once: false });
     lab.submit(5, Op::Close { desc: client, how: CloseHow::Graceful });
 }
 
@@ -402,7 +402,7 @@ fn a_trace_comes_back_to_the_letter() {
 /// Receives as often as the trace did, and cancels where it was cancelled.
 fn replay(lab: &mut Lab, desc: Desc, trace: &Trace) -> (Trace, Vec<u8>) {
     let (mut steps, mut bytes, mut key) = (Vec::new(), Vec::new(), 10);
-    let mut token = lab.submit(key, Op::Recv { desc, bulk: false });
+    let mut token = lab.submit(key, Op::Recv { desc, bulk: false, once: false });
     for step in &trace.steps {
         if *step == Step::End(Errno::CANCELED) {
             lab.driver.cancel(token);
@@ -414,7 +414,7 @@ fn replay(lab: &mut Lab, desc: Desc, trace: &Trace) -> (Trace, Vec<u8>) {
         }
         if !completion.more {
             key += 1;
-            token = lab.submit(key, Op::Recv { desc, bulk: false });
+            token = lab.submit(key, Op::Recv { desc, bulk: false, once: false });
         }
     }
     (Trace { steps }, bytes)
@@ -425,10 +425,10 @@ fn a_cancellation_that_was_not_recorded_ends_the_receive() {
     let mut lab = Lab::new(13, Faults::NONE);
     let trace = "recv 5 more\nrecv 5 more\neof".parse().unwrap();
     let desc = lab.driver.open_scripted(Script::new(&trace, b"hello"));
-    let token = lab.submit(1, Op::Recv { desc, bulk: false });
+    let token = lab.submit(1, Op::Recv { desc, bulk: false, once: false });
     lab.driver.cancel(token);
     assert!(matches!(lab.next(1).outcome, Outcome::Failed(Errno::CANCELED)));
-    lab.submit(2, Op::Recv { desc, bulk: false });
+    lab.submit(2, Op::Recv { desc, bulk: false, once: false });
     assert!(matches!(lab.next(2).outcome, Outcome::Received { len: 5, .. }));
 }
 
@@ -446,7 +446,7 @@ fn scripted_peers_connect_and_are_connected_to() {
     let Outcome::Accepted { desc: server, .. } = lab.next(1).outcome else { panic!("not accepted") };
     let Outcome::Connected(client) = lab.next(2).outcome else { panic!("not connected") };
     for (key, desc) in [(3, server), (4, client)] {
-        lab.submit(key, Op::Recv { desc, bulk: false });
+        lab.submit(key, Op::Recv { desc, bulk: false, once: false });
         let Outcome::Received { buffer, len } = lab.next(key).outcome else { panic!("not received") };
         assert_eq!(&buffer[..len as usize], b"hello");
         assert!(matches!(lab.next(key).outcome, Outcome::Eof));

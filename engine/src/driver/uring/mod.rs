@@ -322,7 +322,7 @@ impl Driver for UringDriver {
         match op {
             Op::Accept { listener } => self.accept(key, listener),
             Op::Connect { to, options } => self.connect(key, &to, options),
-            Op::Recv { desc, bulk } => self.recv(key, desc, bulk),
+            Op::Recv { desc, bulk, once } => self.recv(key, desc, bulk, once),
             Op::Send { desc, buffer, from, to } => self.send(key, desc, buffer, from, to),
             Op::SendBatch { desc, batch, zero_copy } => self.send_batch(key, desc, batch, zero_copy),
             Op::SpliceIn { from, pipe, max } => self.splice_in_ring(key, from, pipe, max),

@@ -114,7 +114,7 @@ fn bundles_keep_order(features: Features) -> io::Result<bool> {
     let config = UringConfig { features, ring_buffers: 256 };
     let mut driver = UringDriver::new(config, pool, Clock::monotonic())?;
     let desc = Desc::real(ours.as_raw_fd());
-    driver.submit(OpKey(PROBE_KEY), Op::Recv { desc, bulk: true });
+    driver.submit(OpKey(PROBE_KEY), Op::Recv { desc, bulk: true, once: false });
     let (mut written, mut received, mut out) = (0, Vec::new(), Vec::new());
     loop {
         match theirs.write(&sent[written..]) {
@@ -133,7 +133,7 @@ fn bundles_keep_order(features: Features) -> io::Result<bool> {
                 _ => {}
             }
             if !completion.more {
-                driver.submit(OpKey(PROBE_KEY), Op::Recv { desc, bulk: true });
+                driver.submit(OpKey(PROBE_KEY), Op::Recv { desc, bulk: true, once: false });
             }
         }
     }

@@ -105,13 +105,13 @@ impl UringDriver {
         self.push_silent(lane, entry.build());
     }
 
-    pub(super) fn recv(&mut self, key: OpKey, desc: Desc, bulk: bool) -> Token {
+    pub(super) fn recv(&mut self, key: OpKey, desc: Desc, bulk: bool, once: bool) -> Token {
         let (lane, index) = (desc.lane(), key.index());
         if index >= 1 << INDEX_BITS {
             return self.fail(key, Errno(libc::ENOMEM));
         }
         let scarce = self.pool.is_scarce();
-        let bulk = self.receives_bulk(bulk);
+        let bulk = self.receives_bulk(bulk) && !once;
         let bundle = bulk && self.config.features.has(Feature::Bundle);
         let group = match self.lanes[lane].group(bulk, &self.config, &self.pool) {
             Ok(group) => group,
@@ -119,7 +119,7 @@ impl UringDriver {
         };
         let kind = if bulk { Kind::BulkRecv } else { Kind::Recv };
         let data = user_data(lane, kind, index, key.generation());
-        let entry = if scarce {
+        let entry = if scarce || once {
             // One buffer and no more: a receive that goes on takes up to 32 before it hears that it is to stop.
             let entry = on!(desc, |fd| opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(group).build());
             entry.flags(squeue::Flags::BUFFER_SELECT)

@@ -85,7 +85,7 @@ fn work_on_another_lane_ends_the_wait() {
                 break desc;
             }
         };
-        driver.submit(OpKey(number), Op::Recv { desc, bulk: false });
+        driver.submit(OpKey(number), Op::Recv { desc, bulk: false, once: false });
         driver.turn(Wait::No, &mut out).expect("a turn");
         let writer = std::thread::spawn(move || {
             peer.write_all(b"hello").expect("written");
@@ -121,7 +121,7 @@ fn a_ring_that_is_not_used_gives_its_pages_back() {
     driver.submit(OpKey(1), Op::Accept { listener });
     let outcome = next(&mut driver);
     let Outcome::Accepted { desc, .. } = outcome else { panic!("{outcome:?}") };
-    driver.submit(OpKey(1), Op::Recv { desc, bulk: false });
+    driver.submit(OpKey(1), Op::Recv { desc, bulk: false, once: false });
     let mut receive = |driver: &mut UringDriver, message: &[u8]| {
         peer.write_all(message).expect("written");
         let outcome = next(driver);

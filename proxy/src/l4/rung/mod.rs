@@ -12,14 +12,14 @@ mod uring_splice;
 pub(super) use copy::Copy;
 pub(super) use gather::{Gather, ZeroCopy, ZeroCopyReports};
 pub(super) use leaving::{Leaving, Left};
-pub(super) use splice::Splice;
+pub(crate) use splice::Splice;
 pub(super) use uring_splice::UringSplice;
 
 use balance_engine::driver::Errno;
 
 /// What one step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Something was done; another step may do more.
     Moved { sent: u32 },
     /// A socket is waited for.

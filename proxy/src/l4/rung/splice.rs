@@ -17,11 +17,13 @@ use balance_engine::{
 };
 use std::task::{Context, Poll};
 
-pub(in crate::l4) struct Splice {
+pub(crate) struct Splice {
     pipes: PipePool,
     pipe: Option<Pipe>,
     /// Bytes in the pipe.
     filled: usize,
+    /// So many bytes may still be read: what is behind them is something else.
+    left: u64,
     readable: Readiness,
     writable: Readiness,
     /// What the last read brought …
@@ -32,16 +34,23 @@ pub(in crate::l4) struct Splice {
     /// and have taken it off the socket.
     short: bool,
     /// A pipe was refused; copying must go on.
-    pub(in crate::l4) refused: bool,
+    pub(crate) refused: bool,
 }
 
 impl Splice {
-    pub(in crate::l4) fn new(source: &Socket) -> Self {
+    /// Until the end of the source.
+    pub(crate) fn new(source: &Socket) -> Self {
+        Self::limited(source, u64::MAX)
+    }
+
+    /// So many bytes and no more.
+    pub(crate) fn limited(source: &Socket, bytes: u64) -> Self {
         let handle = source.handle();
         Self {
             pipes: handle.pipes().clone(),
             pipe: None,
             filled: 0,
+            left: bytes,
             readable: Readiness::new(handle, Interest::Read),
             writable: Readiness::new(handle, Interest::Write),
             read: 0,
@@ -52,8 +61,13 @@ impl Splice {
     }
 
     /// Nothing is in the pipe: the rung can be left without losing a byte.
-    pub(in crate::l4) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.filled == 0
+    }
+
+    /// Bytes that are still to be read.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
     }
 
     pub(in crate::l4) fn is_in_doubt(&self) -> bool {
@@ -61,13 +75,16 @@ impl Splice {
     }
 
     /// One read and one write at most. `read` is set to what a read brought that found nothing more behind it.
-    pub(in crate::l4) fn step(
+    pub(crate) fn step(
         &mut self,
         source: &Socket,
         sink: &Socket,
         read: &mut Option<u32>,
         context: &mut Context<'_>,
     ) -> Step {
+        if self.filled == 0 && self.left == 0 {
+            return Step::Waiting;
+        }
         if self.filled == 0 {
             match self.fill(source, context) {
                 Step::Moved { .. } => {}
@@ -89,12 +106,14 @@ impl Splice {
         if self.readable.is_armed() && self.readable.poll(source, context).is_pending() {
             return Step::Waiting;
         }
+        let left = self.left;
         let Some(pipe) = self.borrow() else {
             self.refused = true;
             return Step::Waiting;
         };
         let size = pipe.size();
-        match splice_in(source, pipe, size) {
+        let max = usize::try_from(left).map_or(size, |left| size.min(left));
+        match splice_in(source, pipe, max) {
             Ok(0) => {
                 self.give_back();
                 Step::SourceEnded
@@ -102,7 +121,8 @@ impl Splice {
             Ok(bytes) => {
                 self.filled = bytes;
                 self.read = bytes;
-                self.dry = bytes < size;
+                self.left -= bytes as u64;
+                self.dry = bytes < max;
                 if bytes == size
                     && let Some(pipe) = &mut self.pipe
                 {

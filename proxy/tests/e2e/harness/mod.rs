@@ -5,6 +5,7 @@
 pub(crate) mod hello;
 pub(crate) mod pattern;
 pub(crate) mod peers;
+pub(crate) mod web;
 
 pub(crate) use crate::common::{PATIENCE, eventually};
 
