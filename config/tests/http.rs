@@ -5,7 +5,8 @@ mod common;
 use balance_config::{effective::render, env::NoEnv, file, model::Config};
 use common::parse;
 
-/// A file with a listener that speaks HTTP; `http` are its keys there, `routes` what follows, clusters `a` and `b` exist.
+/// A file with a listener that speaks HTTP; `http` are its keys there, `routes` what follows, clusters `a` and `b`
+/// exist.
 fn text(http: &str, routes: &str) -> String {
     format!(
         "[[listeners]]\nname = \"web\"\nbind = \":80\"\nprotocol = \"http\"\ncluster = \"a\"\n[listeners.http]\n{http}\n\

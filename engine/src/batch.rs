@@ -155,7 +155,7 @@ mod tests {
     fn a_part_begins_where_it_was_told_to() {
         let mut batch = batch(&[]);
         let pool = BufferPool::new(Sizes::default(), Budget::new(1 << 20));
-        let mut chunk = || Chunk { buffer: pool.take(Class::Small).expect("a buffer"), len: 10 };
+        let chunk = || Chunk { buffer: pool.take(Class::Small).expect("a buffer"), len: 10 };
         batch.push_from(chunk(), 4);
         assert_eq!(batch.bytes(), 6);
         assert_eq!(batch.pop_single().map(|(chunk, from)| (chunk.len, from)), Some((10, 4)));

@@ -24,6 +24,7 @@ pub struct ShardReport {
     pub rungs: [RungReport; RungKind::ALL.len()],
     /// Where connections take real descriptors.
     pub room: Option<RoomReport>,
+    pub http: HttpReport,
     /// Connections ended, by reason; every [`Reason`] once, in its order.
     pub endings: Vec<(Reason, u64)>,
 }
@@ -53,6 +54,8 @@ pub struct ListenerReport {
     pub bytes_down: u64,
     /// Where its routes have led; none without routes. As long as the routes name it, a row outlives a reload.
     pub routed: Vec<RoutedReport>,
+    /// Of HTTP, what its routes have served.
+    pub routes: Vec<RouteReport>,
 }
 
 /// Connections that a listener's routes have led to a cluster.
@@ -109,6 +112,93 @@ pub struct EndpointReport {
     pub bytes_down: u64,
     /// Whether this shard passes it over for now after a failed connect.
     pub set_aside: bool,
+    pub http: Option<Box<EndpointHttpReport>>,
+}
+
+/// Upper bounds of the buckets in which the time of requests is counted.
+pub const LATENCY_BUCKETS: [Duration; 15] = {
+    const fn us(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+    [
+        us(250),
+        us(500),
+        us(1_000),
+        us(2_500),
+        us(5_000),
+        us(10_000),
+        us(25_000),
+        us(50_000),
+        us(100_000),
+        us(250_000),
+        us(500_000),
+        us(1_000_000),
+        us(2_500_000),
+        us(5_000_000),
+        us(10_000_000),
+    ]
+};
+
+/// The methods that are counted by themselves, and all others.
+pub const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "other"];
+
+/// Requests that are over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestsReport {
+    /// By [`METHODS`], and by class of status from 1xx on.
+    pub by: [[u64; 5]; METHODS.len()],
+    /// By [`LATENCY_BUCKETS`]; the last are those that took longer.
+    pub buckets: [u64; LATENCY_BUCKETS.len() + 1],
+    /// How long they took together, from their heads to the last byte of their responses.
+    pub sum: Duration,
+}
+
+impl RequestsReport {
+    pub fn add(&mut self, other: &Self) {
+        let all = self.by.iter_mut().flatten().zip(other.by.iter().flatten());
+        all.for_each(|(sum, count)| *sum += count);
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(sum, count)| *sum += count);
+        self.sum += other.sum;
+    }
+}
+
+/// Requests of one route of a listener.
+#[derive(Clone, Debug)]
+pub struct RouteReport {
+    pub name: Arc<str>,
+    pub requests: RequestsReport,
+}
+
+/// What HTTP adds to an endpoint, once it has had a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EndpointHttpReport {
+    pub requests: RequestsReport,
+    /// Connections without a request, now.
+    pub idle: u64,
+    /// Requests that went over a connection that was there.
+    pub reused: u64,
+    /// Connections that were there and had ended.
+    pub stale: u64,
+}
+
+impl EndpointHttpReport {
+    pub fn add(&mut self, other: &Self) {
+        self.requests.add(&other.requests);
+        self.idle += other.idle;
+        self.reused += other.reused;
+        self.stale += other.stale;
+    }
+}
+
+/// What HTTP adds to a shard.
+#[derive(Clone, Debug, Default)]
+pub struct HttpReport {
+    /// Requests that were answered here instead of by an endpoint, or broken off, by reason.
+    pub errors: Vec<(&'static str, u64)>,
+    /// Further tries.
+    pub retries: u64,
+    /// Tries that the budget of a cluster did not allow.
+    pub retries_exhausted: u64,
 }
 
 /// A way to move the bytes of one direction.

@@ -5,8 +5,8 @@ use crate::{
     l4::accept_loop,
     link::{DriverInfo, SendError, ShardLink, ShardSpec, StartError},
     permits::Calls,
-    snapshot::{BindId, Snapshot},
     process,
+    snapshot::{BindId, Snapshot},
     state::{Identity, State},
     table,
 };

@@ -3,25 +3,28 @@
 //! Everything here belongs to one thread. Counters of an endpoint outlive a reload as long as it keeps its
 //! [`EndpointId`], those of a listener as long as it keeps its name.
 
+mod http_terms;
 mod routing;
 
+pub(crate) use http_terms::HttpTerms;
 pub(crate) use routing::{Destination, Routing};
 
 use crate::{
     balance::Balancer,
     descriptors::Descriptors,
     guard::{Guard, Welcome},
-    h1,
-    http::{Exchanges, Pool, PoolTerms, Pools, Record, RetryBudget, Spaces},
-    route::ClusterIndex,
-    l4::{self, KEPT_BYTES_MAX, LadderSettings, Tally},
+    http::{Exchanges, Pool, PoolTerms, Pools, Record, Requests, RetryBudget, Spaces},
+    l4::{KEPT_BYTES_MAX, LadderSettings, Tally},
     per_ip::{Addresses, Refusal, Seat},
-    permits::{Caller, Calls, Grants, Inside, Lease, Limit, Permit, Place},
-    report::{ClusterReport, EndpointReport, ListenerReport, Reason, RoomReport, RungKind, RungReport, ShardReport},
+    permits::{Caller, Calls, Grants, Inside, Lease, Permit, Place},
+    report::{
+        ClusterReport, EndpointHttpReport, EndpointReport, HttpReport, ListenerReport, Reason, RoomReport, RungKind,
+        RungReport, ShardReport,
+    },
     snapshot::{self, BindId, EndpointId, Snapshot},
     table::Row,
 };
-use balance_config::model::{self, Address, BodyProgress, ClusterTimeouts, ProxyProtocolVersion, Queue, Retry};
+use balance_config::model::{Address, ClusterTimeouts, ProxyProtocolVersion, Queue, Retry};
 use balance_engine::{
     Handle,
     buf::Budget,
@@ -33,7 +36,7 @@ use balance_engine::{
     slab::{Key, Slab},
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::{HashMap, HashSet},
     net::IpAddr,
     rc::Rc,
@@ -69,6 +72,9 @@ pub(crate) struct State {
     pub(crate) spaces: RefCell<Spaces>,
     /// Names of header fields. Those that are known to all are all there is.
     pub(crate) names: Interner,
+    /// Requests that were not answered by an endpoint, by reason.
+    errors: RefCell<Vec<(&'static str, u64)>>,
+    retries: Cell<u64>,
     /// How many there are: what is given per second for all is a part of it for each.
     shards: usize,
     /// What the system's clock said when this shard's clock was at its start.
@@ -156,67 +162,6 @@ pub(crate) struct ListenerState {
     per_ip: RefCell<Option<Arc<Addresses>>>,
     destination: RefCell<Destination>,
     http: RefCell<Option<Rc<HttpTerms>>>,
-}
-
-/// What an HTTP listener grants its requests. One keeps what it began with, whatever a reload changes.
-pub(crate) struct HttpTerms {
-    /// Of requests.
-    pub(crate) limits: h1::Limits,
-    /// Of responses.
-    pub(crate) answers: h1::Limits,
-    pub(crate) header_timeout: Duration,
-    /// Between two requests.
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) requests_max: Option<u32>,
-    pub(crate) body_progress: BodyProgress,
-    pub(crate) compiled: Arc<snapshot::Http>,
-    /// Large bodies are moved by splice.
-    pub(crate) splices: bool,
-    /// By the number that its router gives them.
-    clusters: Vec<Rc<ClusterState>>,
-}
-
-impl HttpTerms {
-    fn new(
-        compiled: &Arc<snapshot::Http>,
-        ladder: &LadderSettings,
-        cluster: impl Fn(&Arc<snapshot::Cluster>) -> Rc<ClusterState>,
-    ) -> Rc<Self> {
-        let from = &compiled.settings;
-        let limits = h1::Limits {
-            head_bytes_max: from.limits.header_bytes_max,
-            fields_max: from.limits.headers_max,
-            target_bytes_max: from.limits.uri_bytes_max,
-            body_bytes_max: from.limits.body_bytes_max.unwrap_or(u64::MAX),
-            underscores: match from.underscores {
-                model::Underscores::Drop => h1::Underscores::Drop,
-                model::Underscores::Keep => h1::Underscores::Keep,
-                model::Underscores::Reject => h1::Underscores::Refuse,
-            },
-            ..h1::Limits::default()
-        };
-        let answers = h1::Limits { body_bytes_max: u64::MAX, ..limits };
-        Rc::new(Self {
-            limits,
-            answers,
-            header_timeout: from.limits.header_timeout,
-            idle_timeout: from.idle_timeout,
-            requests_max: from.requests_max,
-            body_progress: from.body_progress,
-            compiled: Arc::clone(compiled),
-            splices: matches!(ladder.forward, l4::Forward::Auto | l4::Forward::Always(RungKind::Splice)),
-            clusters: compiled.clusters.iter().map(cluster).collect(),
-        })
-    }
-
-    pub(crate) fn cluster(&self, number: ClusterIndex) -> Option<&Rc<ClusterState>> {
-        self.clusters.get(number.0 as usize)
-    }
-
-    /// The client may switch to this protocol, if the endpoint will.
-    pub(crate) fn may_upgrade(&self, token: &[u8]) -> bool {
-        self.compiled.settings.upgrades.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(token))
-    }
 }
 
 /// What a listener grants its connections. One keeps what it began with, whatever a reload changes.
@@ -406,6 +351,8 @@ pub(crate) struct EndpointState {
     pub(crate) set_aside_until: Cell<Option<Timestamp>>,
     /// Its idle connections.
     pub(crate) pool: Pool,
+    /// Made by the first one.
+    requests: OnceCell<Box<Requests>>,
     /// No snapshot has it any more.
     pub(crate) is_gone: Cell<bool>,
 }
@@ -431,6 +378,7 @@ impl EndpointState {
             bytes_down: Cell::new(0),
             set_aside_until: Cell::new(None),
             pool: Pool::new(&endpoint.idle_limit, &gate.idle),
+            requests: OnceCell::new(),
             is_gone: Cell::new(false),
         }
     }
@@ -469,6 +417,8 @@ impl State {
             exchanges: Exchanges::default(),
             spaces: RefCell::new(Spaces::new(seed)),
             names: Interner::new(0, seed),
+            errors: RefCell::default(),
+            retries: Cell::new(0),
             shards,
             epoch,
             room: descriptors.map(Room::new),
@@ -511,8 +461,22 @@ impl State {
     }
 
     /// A request is over.
-    pub(crate) fn finished(&self, record: &Record) {
-        let _ = record;
+    pub(crate) fn finished(&self, record: &Record, route: Option<&Requests>) {
+        if let Some(route) = route {
+            route.count(record);
+        }
+        if let Some(endpoint) = &record.endpoint {
+            endpoint.requests.get_or_init(Box::default).count(record);
+        }
+        self.retries.set(self.retries.get() + u64::from(record.retries));
+        if record.code.is_empty() {
+            return;
+        }
+        let mut errors = self.errors.borrow_mut();
+        match errors.iter_mut().find(|(code, _)| *code == record.code) {
+            Some((_, count)) => *count += 1,
+            None => errors.push((record.code, 1)),
+        }
     }
 
     /// Add what a connection did in one poll.
@@ -585,7 +549,10 @@ impl State {
         let destination = destination(listener, clusters, known.as_deref());
         let timeouts = Timeouts { idle: listener.idle_timeout, half_close: listener.half_close_timeout };
         let terms = Rc::new(Terms { timeouts, ladder: listener.ladder });
-        let http = listener.http.as_ref().map(|http| HttpTerms::new(http, &listener.ladder, |cluster| state_of(cluster, clusters)));
+        let http = listener.http.as_ref().map(|http| {
+            let old = known.as_ref().and_then(|known| known.http_terms());
+            HttpTerms::new(http, &listener.ladder, old.as_deref(), |cluster| state_of(cluster, clusters))
+        });
         let per_ip = listener.per_ip.as_ref().map(|per_ip| Arc::clone(&per_ip.addresses));
         if let Some(known) = known {
             known.terms.replace(terms);
@@ -645,6 +612,11 @@ impl State {
             peeked_bytes: self.peeked.leased(),
             rungs: *self.rungs.borrow(),
             room: self.room.as_ref().map(Room::report),
+            http: HttpReport {
+                errors: self.errors.borrow().clone(),
+                retries: self.retries.get(),
+                retries_exhausted: self.clusters.borrow().values().map(|c| c.budget.exhausted.get()).sum(),
+            },
             endings: Reason::ALL.into_iter().zip(self.endings.iter().map(Cell::get)).collect(),
         }
     }
@@ -653,9 +625,7 @@ impl State {
 /// Of a snapshot, all clusters are known.
 fn state_of(cluster: &Arc<snapshot::Cluster>, known: &HashMap<Arc<str>, Rc<ClusterState>>) -> Rc<ClusterState> {
     let state = known.get(&cluster.name).cloned();
-    state.unwrap_or_else(|| {
-        Rc::new(ClusterState::new(cluster, Vec::new(), Gate::new(cluster), (1, Timestamp::START)))
-    })
+    state.unwrap_or_else(|| Rc::new(ClusterState::new(cluster, Vec::new(), Gate::new(cluster), (1, Timestamp::START))))
 }
 
 /// Where the next connections of a listener go. `known` is the listener as it was.
@@ -722,6 +692,7 @@ impl ListenerState {
                 Destination::Cluster(_) | Destination::Nowhere => Vec::new(),
                 Destination::Routes(routing) => routing.report(),
             },
+            routes: self.http.borrow().as_ref().map_or_else(Vec::new, |terms| terms.report()),
         }
     }
 }
@@ -739,6 +710,14 @@ impl EndpointState {
             bytes_up: self.bytes_up.get(),
             bytes_down: self.bytes_down.get(),
             set_aside: self.is_set_aside(now),
+            http: self.requests.get().map(|requests| {
+                Box::new(EndpointHttpReport {
+                    requests: requests.report(),
+                    idle: self.pool.len() as u64,
+                    reused: self.pool.reused.get(),
+                    stale: self.pool.stale.get(),
+                })
+            }),
         }
     }
 }

@@ -161,8 +161,8 @@ async fn wait(
     .await
 }
 
-/// The endpoint that the next request goes to, by the balancer's choice: one that has a connection to spare, or that one
-/// may be opened to. `None`: whatever [`open`] finds.
+/// The endpoint that the next request goes to, by the balancer's choice: one that has a connection to spare, or that
+/// one may be opened to. `None`: whatever [`open`] finds.
 pub(crate) fn choose(
     state: &State,
     cluster: &ClusterState,

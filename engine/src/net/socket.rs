@@ -68,8 +68,8 @@ impl Socket {
         self.recv.is_some_and(|key| self.handle.0.ops.borrow().is_broken(key))
     }
 
-    /// Something has come that was not read yet, be it the end. The receive must be armed for it to be known, and nobody
-    /// is woken: this is for sockets that lie idle, before they are used again.
+    /// Something has come that was not read yet, be it the end. The receive must be armed for it to be known, and
+    /// nobody is woken: this is for sockets that lie idle, before they are used again.
     pub fn has_news(&self) -> bool {
         self.recv.is_some_and(|key| self.handle.0.ops.borrow().has_news(key))
     }

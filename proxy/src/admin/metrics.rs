@@ -3,6 +3,7 @@
 //! No label comes from a client: shards, listeners, endpoints, names, reasons and buffer sizes are all bounded by the
 //! configuration.
 
+use super::http_metrics;
 use super::status::{
     self, ClusterStatus, EndingStatus, EndpointStatus, LimitStatus, ListenerStatus, PerIpStatus, RoomStatus,
 };
@@ -121,18 +122,28 @@ impl Scrape {
 /// Buffer classes, smallest first, by their names in the configuration.
 const CLASSES: [&str; 4] = ["small", "medium", "large", "huge"];
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// Writes families one after another.
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     /// `name` goes without `_total`, which the encoder adds.
-    fn counter(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
+    pub(super) fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> fmt::Result {
         self.family(name, help, rows.into_iter().map(|(l, v)| (l, ConstCounter::new(v))))
     }
 
-    fn gauge(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
+    pub(super) fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> fmt::Result {
         self.family(name, help, rows.into_iter().map(|(l, v)| (l, ConstGauge::new(v))))
     }
 
@@ -153,7 +164,7 @@ impl Page<'_> {
         self.gauge(&format!("balance_{what}_permits_leased"), help, rows)
     }
 
-    fn family<M: EncodeMetric>(
+    pub(super) fn family<M: EncodeMetric>(
         &mut self,
         name: &str,
         help: &str,
@@ -190,6 +201,9 @@ impl Collector for Scrape {
         self.listeners(&mut page)?;
         self.clusters(&mut page)?;
         self.endpoints(&mut page)?;
+        http_metrics::routes(&mut page, &self.listeners)?;
+        http_metrics::endpoints(&mut page, &self.endpoints)?;
+        http_metrics::errors(&mut page, self.shards.iter().filter_map(|s| Some(&s.report.as_ref()?.http)))?;
         self.names(&mut page)?;
         let endings = self.endings.iter().map(|e| (vec![("reason", e.reason.clone())], e.count));
         page.counter("balance_connections_ended", "Connections that ended, by reason", endings)

@@ -4,6 +4,7 @@
 //! request heads and idle time are all bounded.
 
 mod address;
+mod http_metrics;
 mod metrics;
 mod pages;
 mod query;

@@ -7,7 +7,7 @@ use crate::{
     per_ip::{Addresses, OverflowCounts},
     permits::Limit,
     process,
-    report::{Reason, RoomReport, RoutedReport, ShardReport},
+    report::{EndpointHttpReport, Reason, RoomReport, RouteReport, RoutedReport, ShardReport},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -85,6 +85,9 @@ pub(crate) struct ListenerStatus {
     pub(crate) limit_pauses: u64,
     /// Where its routes have led.
     pub(crate) routed: Vec<RoutedStatus>,
+    /// Of HTTP, what its routes have served. For metrics.
+    #[serde(skip)]
+    pub(crate) routes: Vec<RouteReport>,
     /// Where connections are limited by address.
     pub(crate) per_ip: Option<PerIpStatus>,
 }
@@ -154,6 +157,9 @@ pub(crate) struct EndpointStatus {
     /// Shards that pass it over for now.
     pub(crate) set_aside_shards: u64,
     pub(crate) limit: LimitStatus,
+    /// For metrics.
+    #[serde(skip)]
+    pub(crate) http: Option<Box<EndpointHttpReport>>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -290,6 +296,12 @@ pub(super) fn listeners(control: &Control, reports: &[&ShardReport]) -> Vec<List
         row.limit_pauses += from.limit_pauses;
         row.bytes_up += from.bytes_up;
         row.bytes_down += from.bytes_down;
+        for route in &from.routes {
+            match row.routes.iter_mut().find(|row| row.name == route.name) {
+                Some(row) => row.requests.add(&route.requests),
+                None => row.routes.push(route.clone()),
+            }
+        }
         for routed in &from.routed {
             add_routed(&mut row.routed, routed);
         }
@@ -381,6 +393,9 @@ pub(super) fn endpoints(control: &Control, reports: &[&ShardReport]) -> Vec<Endp
         row.bytes_up += from.bytes_up;
         row.bytes_down += from.bytes_down;
         row.set_aside_shards += u64::from(from.set_aside);
+        if let Some(http) = &from.http {
+            row.http.get_or_insert_default().add(http);
+        }
     }
     rows
 }

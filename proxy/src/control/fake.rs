@@ -157,6 +157,7 @@ impl Fake {
         let listeners = snapshot.map_or(&[][..], |s| &s.listeners);
         let clusters = snapshot.map_or(&[][..], |s| &s.clusters);
         ShardReport {
+            http: crate::report::HttpReport::default(),
             room: None,
             shard: self.shard,
             core: self.core.unwrap_or(0),
@@ -167,6 +168,7 @@ impl Fake {
             listeners: listeners
                 .iter()
                 .map(|l| ListenerReport {
+                    routes: Vec::new(),
                     name: l.name.clone(),
                     accepted: 7,
                     active: self.knobs.active.load(Ordering::Acquire),
@@ -185,6 +187,7 @@ impl Fake {
                 .iter()
                 .flat_map(|c| c.endpoints.iter().map(|e| (c.name.clone(), e)))
                 .map(|(cluster, e)| EndpointReport {
+                    http: None,
                     cluster,
                     address: e.address.clone(),
                     weight: e.weight,

@@ -86,6 +86,7 @@ impl Decoder {
     }
 
     /// Bytes of data so far, forwarded or announced by the chunk that is being read.
+    #[cfg(test)]
     pub(crate) const fn total(&self) -> u64 {
         self.total
     }

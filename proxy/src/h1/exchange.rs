@@ -97,10 +97,3 @@ impl Exchange {
         (persists, said)
     }
 }
-
-/// Whether the upstream connection may carry another request, once the response's body is over. `request_sent` is
-/// whether the request went out to its end: an endpoint that answers earlier may take the rest for a request.
-/// `left_over` is whether bytes came behind the response: nobody asked for them, and the next answer might be one.
-pub(crate) const fn is_reusable(response: &Response, request_sent: bool, left_over: bool) -> bool {
-    response.keep_alive && request_sent && !left_over
-}

@@ -135,11 +135,13 @@ impl Head {
     }
 
     /// How many lines were left out because of an underscore in their names.
+    #[cfg(test)]
     pub(crate) const fn left_out(&self) -> u16 {
         self.left_out
     }
 
     /// The values of all fields with this name, in order.
+    #[cfg(test)]
     pub(crate) fn values<'a>(&'a self, bytes: &'a [u8], name: NameRef) -> impl Iterator<Item = &'a [u8]> {
         self.fields.iter().filter(move |field| field.name == Some(name)).map(|field| field.value_of(bytes))
     }

@@ -34,16 +34,15 @@ mod tests;
 mod write;
 
 pub(crate) use body::Incoming;
-pub(crate) use exchange::{Answer, Exchange, is_reusable};
-pub(crate) use framing::{Body, Version};
-pub(crate) use head::{Field, Head, Parsed, Span};
+pub(crate) use exchange::{Answer, Exchange};
+pub(crate) use framing::Body;
+pub(crate) use head::{Field, Head, Parsed};
 pub(crate) use limits::{Limits, Underscores};
 pub(crate) use patience::Patience;
 pub(crate) use refusal::{Reason, Refusal, Side};
 pub(crate) use request::{Method, Request, parse_request};
 pub(crate) use response::{Response, parse_response};
-pub(crate) use target::{Authority, Form};
 pub(crate) use write::{
-    Added, AnswerOut, CONTINUE, Connection, Edits, ErrorOut, FieldName, Format, NameSet, RequestOut, ResponseOut, Unwritable,
-    write_answer, write_error, write_request, write_response, write_trailers,
+    Added, AnswerOut, CONTINUE, Connection, Edits, ErrorOut, FieldName, Format, NameSet, RequestOut, ResponseOut,
+    Unwritable, write_answer, write_error, write_request, write_response, write_trailers,
 };

@@ -52,6 +52,7 @@ macro_rules! reasons {
 
         impl Reason {
             /// All of them, for metrics that exist from the start.
+            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
 
             const fn status(self) -> u16 {

@@ -46,11 +46,6 @@ impl Method {
     pub(crate) const fn is_idempotent(self) -> bool {
         !matches!(self, Self::Post | Self::Patch | Self::Connect | Self::Other)
     }
-
-    /// RFC 9110, 9.2.1.
-    pub(crate) const fn is_safe(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
-    }
 }
 
 /// A request that may be forwarded. Spans are places in the bytes that were parsed.

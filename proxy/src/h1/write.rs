@@ -11,7 +11,6 @@ use super::{
     bytes::{find_not_target, find_not_text, is_text},
     framing::{Body, Version},
     head::{Field, Head, Span},
-    refusal::Refusal,
     request::{Method, Request, VERSION_BYTES},
     response::Response,
     target::Form,
@@ -288,9 +287,10 @@ impl Format {
     }
 }
 
+#[cfg(test)]
 impl ErrorOut<'static> {
     /// For a message that was refused: its connection is closed.
-    pub(crate) fn of(refusal: Refusal, accept: Option<&[u8]>, asked: Option<Method>) -> Self {
+    pub(crate) fn of(refusal: super::Refusal, accept: Option<&[u8]>, asked: Option<Method>) -> Self {
         Self {
             status: refusal.status(),
             code: refusal.code(),
@@ -329,7 +329,8 @@ pub(crate) fn write_answer(out: &mut [u8], how: &AnswerOut<'_>) -> Result<usize,
     out.put(phrase(how.status).as_bytes())?;
     out.put(b"\r\n")?;
     let has_body = !how.body.is_empty();
-    let own: [(&[u8], NameRef, Option<&[u8]>); 2] = [
+    type Own<'a> = (&'a [u8], NameRef, Option<&'a [u8]>);
+    let own: [Own<'_>; 2] = [
         (b"Location", known::LOCATION, how.location),
         (b"Content-Type", known::CONTENT_TYPE, has_body.then_some(how.content_type)),
     ];

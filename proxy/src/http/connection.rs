@@ -160,7 +160,12 @@ impl Connection {
         Poll::Ready(Ok(exchange))
     }
 
-    fn begin(&mut self, mut exchange: Box<Exchange>, parsed: &Parsed<crate::h1::Request>, terms: &HttpTerms) -> Box<Exchange> {
+    fn begin(
+        &mut self,
+        mut exchange: Box<Exchange>,
+        parsed: &Parsed<crate::h1::Request>,
+        terms: &HttpTerms,
+    ) -> Box<Exchange> {
         self.served = self.served.saturating_add(1);
         let may_be_kept = terms.requests_max.is_none_or(|max| self.served < max) && !self.row.state.draining.get();
         self.with_client(|client| match parsed {
@@ -265,7 +270,9 @@ impl Future for Connection {
         let reason = loop {
             let next = match &this.phase {
                 Phase::Preface(_) => ready!(this.poll_preface(context)),
-                Phase::Waiting => ready!(this.poll_waiting(context)).map(|exchange| this.phase = Phase::Serving(exchange)),
+                Phase::Waiting => {
+                    ready!(this.poll_waiting(context)).map(|exchange| this.phase = Phase::Serving(exchange))
+                }
                 Phase::Serving(_) => ready!(this.poll_serving(context)),
                 Phase::Tunnel(_) => Err(ready!(this.poll_tunnel(context))),
                 Phase::Lingering { .. } => Err(ready!(this.poll_lingering(context))),

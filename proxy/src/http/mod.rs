@@ -11,6 +11,7 @@
 
 mod budget;
 mod connection;
+mod counters;
 mod exchange;
 mod inbox;
 mod outbox;
@@ -24,6 +25,7 @@ mod tunnel;
 
 pub(crate) use budget::Budget as RetryBudget;
 pub(crate) use connection::Connection;
+pub(crate) use counters::Requests;
 pub(crate) use plan::Spaces;
 pub(crate) use pool::{Pool, PoolTerms, Pools};
 pub(crate) use record::Record;

@@ -26,7 +26,10 @@ enum Sending {
     #[default]
     Nothing,
     /// The buffer is with the socket: `from..end` of it.
-    One { from: u32, end: u32 },
+    One {
+        from: u32,
+        end: u32,
+    },
     Many(BatchSend),
 }
 

@@ -6,8 +6,8 @@
 use crate::{
     h1::{self, Body, Head, Request, RequestOut, Response, ResponseOut, Unwritable},
     route::{
-        self, BadRewrite, Client, Entry, H1Request, H1Response, HeaderPlan, IdSource, Lines, Matching, Peer, RewriteSpace,
-        Target, TargetSpace, Vars,
+        self, BadRewrite, Client, Entry, H1Request, H1Response, IdSource, Lines, Matching, Peer, RewriteSpace, Target,
+        TargetSpace, Vars,
     },
     state::{ClusterState, HttpTerms, State},
     table::RowGuard,
@@ -21,8 +21,13 @@ pub(super) enum Action {
     Forward(Plan, usize),
     /// The whole answer is written, and has this length.
     Respond { status: u16, len: usize },
-    /// An answer that says what is wrong.
-    Refuse { status: u16, code: &'static str },
+}
+
+/// The client gets an answer that says what is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
 }
 
 /// How long things may take.
@@ -100,110 +105,110 @@ pub(super) struct Asked {
 const HEAD_BYTES_MAX: usize = 128 << 10;
 const HEAD_BYTES_MIN: usize = 2 << 10;
 
+/// A request's head, as it was parsed.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    /// They begin with the head.
+    pub(super) bytes: &'a [u8],
+    pub(super) request: &'a Request,
+    pub(super) head: &'a Head,
+    /// What an answer of ours says about the client's connection.
+    pub(super) connection: h1::Connection<'a>,
+}
+
+/// A response's head, as it was parsed, and how it goes on.
+#[derive(Clone, Copy)]
+pub(super) struct Answering<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) response: &'a Response,
+    pub(super) head: &'a Head,
+    /// Its address.
+    pub(super) endpoint: &'a [u8],
+    pub(super) body: Body,
+    pub(super) connection: h1::Connection<'a>,
+}
+
 impl Asked {
-    /// Find the route, and write to `out` what it leads to. `bytes` begin with the head.
+    /// Find the route, and write to `out` what it leads to.
     pub(super) fn plan(
         &mut self,
         terms: &HttpTerms,
         row: &RowGuard,
-        (bytes, request, head): (&[u8], &Request, &Head),
-        connection: h1::Connection<'_>,
+        asking: Asking<'_>,
         out: &mut Vec<u8>,
-    ) -> Action {
+    ) -> Result<Action, Refused> {
         let state = &row.state;
         let http = &terms.compiled;
         let spaces = &mut *state.spaces.borrow_mut();
         (self.entry, self.cluster, self.request) = (None, None, None);
-        let view = H1Request { request, head, bytes };
-        let Ok(target) = Target::of(&view, http.settings.path, &mut spaces.target) else {
-            return Action::Refuse { status: 400, code: "path" };
-        };
+        self.upgrade.clear();
+        let view = H1Request { request: asking.request, head: asking.head, bytes: asking.bytes };
+        let target = Target::of(&view, http.settings.path, &mut spaces.target).map_err(|_| BAD_PATH)?;
         let ip = row.with(|row| row.peer).socket_addr().map(|address| address.ip());
         let peer = Peer::new(ip, Scheme::Http, &http.proxies);
-        let client = &*self.client.insert(Client::of(&peer, &http.proxies, &view));
+        let client = Client::of(&peer, &http.proxies, &view);
         self.request_id.clear();
         match route::taken(&view, &http.request_id, http.settings.request_id.accept, client.is_trusted()) {
             Some(id) => self.request_id.extend_from_slice(id),
             None => self.request_id.extend_from_slice(spaces.ids.next(state.wall_clock()).as_bytes()),
         }
-        let Some(entry) = http.router.find(&view, &target, &mut spaces.matching) else {
-            return Action::Refuse { status: 404, code: "no_route" };
-        };
+        self.client = Some(client);
+        let found = http.router.find(&view, &target, &mut spaces.matching);
+        let entry = found.ok_or(Refused { status: 404, code: "no_route" })?;
         self.entry = Some(http.router.number_of(entry));
-        let mut vars = Vars {
+        let vars = Vars {
             view: &view,
             target,
-            client,
+            client: &client,
             request_id: &self.request_id,
             cluster: "",
             endpoint: b"",
             status: 0,
         };
-        let split = match &entry.action {
-            route::Action::Forward(split) => split,
+        let to = match &entry.action {
+            route::Action::Forward(split) => {
+                split.pick(if split.is_single() { 0 } else { state.rng.borrow_mut().next_u64() })
+            }
             route::Action::Redirect(redirect) => {
-                let to = redirect.location(&entry.rewrite, &vars, &mut spaces.rewrite, &mut spaces.location);
-                if let Err(bad) = to {
-                    return refusal(bad);
-                }
-                vars.status = redirect.status;
-                let answer = Answer { status: redirect.status, location: Some(&spaces.location), content_type: b"", body: b"" };
-                return respond(&entry.response_headers, &vars, &mut spaces.lines, (&answer, connection), out);
+                redirect.location(&entry.rewrite, &vars, &mut spaces.rewrite, &mut spaces.location).map_err(refusal)?;
+                let location = Some(&*spaces.location);
+                let answer = Answer { status: redirect.status, location, content_type: b"", body: b"" };
+                return respond(entry, &vars, &mut spaces.lines, (&answer, asking.connection), out);
             }
             route::Action::Respond(answer) => {
-                vars.status = answer.status;
-                let answer = Answer {
-                    status: answer.status,
-                    location: None,
-                    content_type: &answer.content_type,
-                    body: &answer.body,
-                };
-                return respond(&entry.response_headers, &vars, &mut spaces.lines, (&answer, connection), out);
+                let (content_type, body) = (&*answer.content_type, &*answer.body);
+                let answer = Answer { status: answer.status, location: None, content_type, body };
+                return respond(entry, &vars, &mut spaces.lines, (&answer, asking.connection), out);
             }
-            route::Action::Nowhere => return Action::Refuse { status: 503, code: "no_cluster" },
+            route::Action::Nowhere => return Err(NO_CLUSTER),
         };
-        let chosen = split.pick(if split.is_single() { 0 } else { state.rng.borrow_mut().next_u64() });
-        let Some(cluster) = terms.cluster(chosen) else {
-            return Action::Refuse { status: 503, code: "no_cluster" };
-        };
-        vars.cluster = &cluster.name;
-        self.upgrade.clear();
-        if let Some(token) = request.upgrade.map(|upgrade| upgrade.of(bytes)).filter(|token| terms.may_upgrade(token)) {
+        let cluster = terms.cluster(to).ok_or(NO_CLUSTER)?;
+        let upgrade = asking.request.upgrade.map(|upgrade| upgrade.of(asking.bytes));
+        if let Some(token) = upgrade.filter(|token| terms.may_upgrade(token)) {
             self.upgrade.extend_from_slice(token);
         }
-        let target = match entry.rewrite.target(&vars, &mut spaces.rewrite) {
-            Ok(target) => target,
-            Err(bad) => return refusal(bad),
-        };
-        let host = entry.rewrite.host(&vars, &mut spaces.host).then_some(&*spaces.host);
-        entry.request_headers.expand(&vars, &view, &mut spaces.lines);
-        let connection =
-            if self.upgrade.is_empty() { h1::Connection::Implied } else { h1::Connection::Upgrade(&self.upgrade) };
-        let written = entry.request_headers.with_edits(&spaces.lines, client.is_trusted(), |edits| {
-            grow(out, |out| {
-                h1::write_request(out, bytes, request, head, &RequestOut { target, host, edits, connection })
-            })
-        });
-        let len = match written {
-            Ok(len) => len,
-            Err(Unwritable::Full) => return Action::Refuse { status: 431, code: "head_too_long" },
-            Err(Unwritable::NoHost) => return Action::Refuse { status: 400, code: "host_missing" },
-            Err(Unwritable::Invalid) => return Action::Refuse { status: 500, code: "invalid_rewrite" },
-        };
-        if entry.response_headers.needs_request() {
-            self.bytes.clear();
-            self.bytes.extend_from_slice(&bytes[..request.head_len]);
-            self.head.clone_from(head);
-        }
-        self.request = Some(*request);
+        let vars = Vars { cluster: &cluster.name, ..vars };
+        let rest = (&mut spaces.rewrite, &mut spaces.host, &mut spaces.lines);
+        let len = write_request(entry, &vars, rest, asking, &self.upgrade, out)?;
+        self.keep(entry, asking);
+        self.cluster = Some(Rc::clone(cluster));
         let timeouts = Timeouts {
             request: entry.timeouts.request,
             idle: entry.timeouts.idle,
             per_try: entry.timeouts.per_try(cluster.timeouts),
             response: cluster.timeouts.response,
         };
-        self.cluster = Some(Rc::clone(cluster));
-        Action::Forward(Plan { cluster: Rc::clone(cluster), timeouts, may_retry: entry.retry }, len)
+        Ok(Action::Forward(Plan { cluster: Rc::clone(cluster), timeouts, may_retry: entry.retry }, len))
+    }
+
+    /// What the response's fields may depend on.
+    fn keep(&mut self, entry: &Entry, asking: Asking<'_>) {
+        self.request = Some(*asking.request);
+        if entry.response_headers.needs_request() {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(&asking.bytes[..asking.request.head_len]);
+            self.head.clone_from(asking.head);
+        }
     }
 
     /// Write the head of a response as the client gets it.
@@ -212,14 +217,12 @@ impl Asked {
         out: &mut [u8],
         state: &State,
         terms: &HttpTerms,
-        (bytes, response, head): (&[u8], &Response, &Head),
-        endpoint: &[u8],
-        body: Body,
-        connection: h1::Connection<'_>,
+        answering: Answering<'_>,
     ) -> Result<usize, Unwritable> {
         let (Some(entry), Some(request), Some(client)) = (self.entry(terms), &self.request, &self.client) else {
             return Err(Unwritable::Invalid);
         };
+        let Answering { bytes, response, head, endpoint, body, connection } = answering;
         let spaces = &mut *state.spaces.borrow_mut();
         let plan = &entry.response_headers;
         let view = H1Request { request, head: &self.head, bytes: &self.bytes };
@@ -253,10 +256,37 @@ impl Asked {
     }
 }
 
-fn refusal(bad: BadRewrite) -> Action {
+/// Write the head of the request as the endpoint gets it.
+fn write_request<V: route::RequestView>(
+    entry: &Entry,
+    vars: &Vars<'_, V>,
+    (rewrite, host, lines): (&mut RewriteSpace, &mut Vec<u8>, &mut Lines),
+    asking: Asking<'_>,
+    upgrade: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<usize, Refused> {
+    let Asking { bytes, request, head, .. } = asking;
+    let target = entry.rewrite.target(vars, rewrite).map_err(refusal)?;
+    let host = entry.rewrite.host(vars, host).then_some(&**host);
+    entry.request_headers.expand(vars, vars.view, lines);
+    let connection = if upgrade.is_empty() { h1::Connection::Implied } else { h1::Connection::Upgrade(upgrade) };
+    let written = entry.request_headers.with_edits(lines, vars.client.is_trusted(), |edits| {
+        grow(out, |out| h1::write_request(out, bytes, request, head, &RequestOut { target, host, edits, connection }))
+    });
+    written.map_err(|why| match why {
+        Unwritable::Full => Refused { status: 431, code: "head_too_long" },
+        Unwritable::NoHost => Refused { status: 400, code: "host_missing" },
+        Unwritable::Invalid => Refused { status: 500, code: "invalid_rewrite" },
+    })
+}
+
+const BAD_PATH: Refused = Refused { status: 400, code: "path" };
+const NO_CLUSTER: Refused = Refused { status: 503, code: "no_cluster" };
+
+fn refusal(bad: BadRewrite) -> Refused {
     match bad {
-        BadRewrite::TooLong => Action::Refuse { status: 414, code: "target_too_long" },
-        BadRewrite::Path(_) => Action::Refuse { status: 400, code: "path" },
+        BadRewrite::TooLong => Refused { status: 414, code: "target_too_long" },
+        BadRewrite::Path(_) => BAD_PATH,
     }
 }
 
@@ -269,13 +299,14 @@ struct Answer<'a> {
 }
 
 fn respond<V: route::RequestView>(
-    plan: &HeaderPlan,
+    entry: &Entry,
     vars: &Vars<'_, V>,
     lines: &mut Lines,
     (answer, connection): (&Answer<'_>, h1::Connection<'_>),
     out: &mut Vec<u8>,
-) -> Action {
-    plan.expand(vars, &NoFields, lines);
+) -> Result<Action, Refused> {
+    let plan = &entry.response_headers;
+    plan.expand(&Vars { status: answer.status, ..*vars }, &NoFields, lines);
     let written = plan.with_edits(lines, true, |edits| {
         let how = h1::AnswerOut {
             status: answer.status,
@@ -289,8 +320,8 @@ fn respond<V: route::RequestView>(
         grow(out, |out| h1::write_answer(out, &how))
     });
     match written {
-        Ok(len) => Action::Respond { status: answer.status, len },
-        Err(_) => Action::Refuse { status: 500, code: "invalid_response" },
+        Ok(len) => Ok(Action::Respond { status: answer.status, len }),
+        Err(_) => Err(Refused { status: 500, code: "invalid_response" }),
     }
 }
 

@@ -11,9 +11,9 @@
 //! are leased: one for the endpoint, one for its cluster. An idle connection keeps its place below `max_connections`,
 //! for the endpoint still has it; where somebody waits for such a place, idle connections are closed.
 //!
-//! The receive of an idle connection stays armed, so an end that the endpoint has sent is known before the connection is
-//! used again. That is not a promise for the moment after: a request that was sent into it is tried again where that is
-//! safe.
+//! The receive of an idle connection stays armed, so an end that the endpoint has sent is known before the connection
+//! is used again. That is not a promise for the moment after: a request that was sent into it is tried again where that
+//! is safe.
 
 use crate::{
     permits::{Grants, Inside, Lease, Limit, Permit, Place},
@@ -182,11 +182,8 @@ pub(crate) fn put(
     let is_old = terms.max_age.is_some_and(|limit| now - upstream.opened >= limit)
         || terms.max_requests.is_some_and(|max| upstream.requests >= max);
     let is_wanted = !cluster.gate.lease.limit().waits().is_empty();
-    let room = if is_old || is_wanted || state.draining.get() || endpoint.is_gone.get() {
-        None
-    } else {
-        room(state, pool)
-    };
+    let room =
+        if is_old || is_wanted || state.draining.get() || endpoint.is_gone.get() { None } else { room(state, pool) };
     let Some(room) = room else {
         drop(upstream);
         state.give_back_after_close([Right::Place(place)]);
@@ -223,11 +220,6 @@ impl Pools {
             let sweeper = Sweeper { state: Rc::clone(state) };
             let _always_admitted = state.handle.spawn(Admission::Always, sweeper.run());
         }
-    }
-
-    /// Connections that lie idle.
-    pub(crate) fn idle(&self) -> u64 {
-        self.listed.borrow().iter().map(|endpoint| endpoint.pool.len() as u64).sum()
     }
 
     /// Look at every pool; those that are empty are forgotten. Returns whether places in what is left are limited.

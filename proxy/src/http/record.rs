@@ -34,7 +34,7 @@ impl Record {
         self.bytes_up + self.bytes_down
     }
 
-    pub(super) fn new(started: Timestamp, method: Method) -> Self {
+    pub(crate) fn new(started: Timestamp, method: Method) -> Self {
         Self {
             method,
             status: 0,

@@ -10,6 +10,7 @@ const KEPT_MAX: usize = 1024;
 /// Exchanges of a shard that no request uses now.
 #[derive(Default)]
 pub(crate) struct Exchanges {
+    #[expect(clippy::vec_box, reason = "a connection holds its exchange in a box; moving the box is a pointer")]
     free: RefCell<Vec<Box<Exchange>>>,
 }
 

@@ -236,7 +236,9 @@ impl Transfer {
 enum Data {
     Here(usize),
     /// Nothing; its trailer section has taken so many bytes of what was to be written.
-    End { trailers: usize },
+    End {
+        trailers: usize,
+    },
     /// The trailer section does not fit into what is left.
     TrailersNeedRoom,
 }

@@ -18,12 +18,12 @@ mod tests;
 
 pub(crate) use accept::accept_loop;
 pub use ladder::{Advice, Forward, LadderSettings, Observer};
+pub(crate) use peek::KEPT_BYTES_MAX;
 pub(crate) use preface::Preface;
 pub(crate) use relay::{Moved, Relay, Verdict};
-pub(crate) use silence::Silence;
-pub(crate) use peek::KEPT_BYTES_MAX;
 #[cfg(test)]
 pub use script::Script;
+pub(crate) use silence::Silence;
 #[cfg(test)]
 pub(crate) use tally::Changes;
 pub(crate) use tally::Tally;

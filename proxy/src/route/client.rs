@@ -142,6 +142,7 @@ impl Client {
     }
 
     /// The one that logs, limits and hashes use.
+    #[cfg(test)]
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.ip
     }

@@ -1,7 +1,7 @@
 //! What is changed in the fields of a message: which are left out, and which are written behind the others.
 //!
-//! All that is said about one name is folded into one rule when the configuration is compiled, so that a request costs a
-//! look-up for each of its fields and a copy for each that is added.
+//! All that is said about one name is folded into one rule when the configuration is compiled, so that a request costs
+//! a look-up for each of its fields and a copy for each that is added.
 
 use std::ops::Range;
 
@@ -139,8 +139,8 @@ fn request_id() -> Pieces {
     Pieces::of(Piece::Variable(balance_config::template::Variable::RequestId))
 }
 
-/// No white space around it, and nothing that could end a line: what was parsed has none, and this must hold for whatever
-/// else a value may come from.
+/// No white space around it, and nothing that could end a line: what was parsed has none, and this must hold for
+/// whatever else a value may come from.
 fn clean(bytes: &mut Vec<u8>, start: usize) {
     while bytes.len() > start && matches!(bytes.last(), Some(b' ' | b'\t')) {
         bytes.pop();

@@ -1,4 +1,5 @@
-//! Which route a request takes, and what a route does to it. Pure: a request is looked at, answers are bytes and numbers.
+//! Which route a request takes, and what a route does to it. Pure: a request is looked at, answers are bytes and
+//! numbers.
 //!
 //! ```text
 //!   request ──► Target::of ──► Router::find ──► Entry ─┬─ Action::Forward ──► Split::pick ──► a cluster
@@ -36,15 +37,13 @@ mod tests;
 mod view;
 
 pub(crate) use self::{
-    client::{Client, IpText, Peer, TrustedProxies},
+    client::{Client, Peer, TrustedProxies},
     conditions::Matching,
-    entry::{Action, Answer, ClusterIndex, Entry, Timeouts},
-    headers::{HeaderPlan, Lines},
-    redirect::Redirect,
-    request_id::{IdSource, RequestId, taken},
-    rewrite::{BadRewrite, Rewrite, RewriteSpace},
+    entry::{Action, ClusterIndex, Entry},
+    headers::Lines,
+    request_id::{IdSource, taken},
+    rewrite::{BadRewrite, RewriteSpace},
     router::Router,
-    split::Split,
     target::{Target, TargetSpace},
     template::Vars,
     view::{Fields, H1Request, H1Response, Name, RequestView},

@@ -18,7 +18,6 @@ use regex_automata::{
 };
 
 use super::{
-    target::Target,
     template::{Piece, Pieces, Place, Vars},
     view::RequestView,
 };
@@ -257,11 +256,4 @@ impl Replace {
 #[cfg(test)]
 pub(super) fn strip(path: &str, prefix: &str) -> String {
     String::from_utf8_lossy(stripped(path.as_bytes(), prefix.as_bytes())).into_owned()
-}
-
-impl Target<'_> {
-    /// True for `*`, which asks about the server as a whole.
-    pub(crate) fn is_asterisk(&self) -> bool {
-        self.path == b"*"
-    }
 }

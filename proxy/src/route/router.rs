@@ -78,7 +78,8 @@ enum List {
 }
 
 impl Router {
-    /// `number_of` numbers clusters by name, `idle_timeout` is that of the listener. The cluster of the listener, if there is one, is what no route matches.
+    /// `number_of` numbers clusters by name, `idle_timeout` is that of the listener. The cluster of the listener, if
+    /// there is one, is what no route matches.
     pub(crate) fn compile(
         http: &model::Http,
         listener: &str,

@@ -34,7 +34,7 @@ impl Split {
         let sum = self.all.last().map_or(0, |(sum, _)| *sum);
         let at = ((u128::from(number) * u128::from(sum)) >> 64) as u64;
         let index = self.all.partition_point(|(sum, _)| *sum <= at);
-        self.all.get(index).or(self.all.last()).map_or(ClusterIndex(0), |(_, cluster)| *cluster)
+        self.all.get(index).or_else(|| self.all.last()).map_or(ClusterIndex(0), |(_, cluster)| *cluster)
     }
 
     /// Any number will do.
@@ -43,6 +43,7 @@ impl Split {
         self.all.len() == 1
     }
 
+    #[cfg(test)]
     pub(crate) fn clusters(&self) -> impl Iterator<Item = ClusterIndex> {
         self.all.iter().map(|(_, cluster)| *cluster)
     }

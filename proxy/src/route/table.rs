@@ -1,7 +1,7 @@
 //! A map that is built once and then read: from a number and some bytes to a number.
 //!
-//! One block of slots with open addressing, at most half full, and one block of bytes. A look-up is one hash and, mostly,
-//! one slot; however many keys there are, and whatever is asked for, it ends at the first empty slot.
+//! One block of slots with open addressing, at most half full, and one block of bytes. A look-up is one hash and,
+//! mostly, one slot; however many keys there are, and whatever is asked for, it ends at the first empty slot.
 
 /// No key has this value.
 const EMPTY: u32 = u32::MAX;

@@ -20,6 +20,7 @@ impl Name {
         Self { known: Interner::new(0, 0).lookup(&text), text }
     }
 
+    #[cfg(test)]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.text
     }

@@ -212,8 +212,7 @@ fn cluster(
         fail_timeout: from.fail_timeout,
         max_connections: from.max_connections,
         limit,
-        idle_limit: old
-            .map_or_else(|| Limit::new(from.pool.idle_max, WaitList::new()), |o| Arc::clone(&o.idle_limit)),
+        idle_limit: old.map_or_else(|| Limit::new(from.pool.idle_max, WaitList::new()), |o| Arc::clone(&o.idle_limit)),
         pool: from.pool,
         timeouts: from.timeouts,
         retry: from.retry,

@@ -14,7 +14,9 @@ use std::{
 const POOL: &str = "[clusters.app.pool]\nidle_timeout = \"200ms\"\n";
 
 pub(crate) fn http(more: &str) -> String {
-    format!("[runtime]\ncores = [0]\n[[listeners]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\n{more}\n")
+    format!(
+        "[runtime]\ncores = [0]\n[[listeners]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\n{more}\n"
+    )
 }
 
 /// One listener before one cluster.
@@ -255,7 +257,10 @@ scenario!(a_response_that_breaks_off_is_a_reset: uring, epoll);
 /// S5: what comes behind a response is nobody's.
 fn bytes_behind_a_response_are_thrown_away(mode: Mode) {
     let web = Web::new(|_, stream| {
-        say(stream, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmineHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nothers")
+        say(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmineHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nothers",
+        )
     });
     let mut rig = Rig::start(mode, &plain(&[web.address()]));
     let mut client = client(&mut rig);
@@ -356,7 +361,10 @@ fn routes_and_headers(mode: Mode) {
         response_headers = [{ action = \"set\", name = \"X-Served-By\", value = \"{cluster}\" }]\n\
         [[listeners.routes]]\nname = \"old\"\nmatch = { path = \"/old\" }\nredirect = { status = 301, path = \"/new\" }\n\
         [[listeners.routes]]\nname = \"ping\"\nmatch = { path = \"/ping\" }\nresponse = { status = 200, body = \"pong\" }\n";
-    let config = http(routes) + &cluster("app", &[a.address()], "") + POOL + &cluster("api", &[b.address()], "")
+    let config = http(routes)
+        + &cluster("app", &[a.address()], "")
+        + POOL
+        + &cluster("api", &[b.address()], "")
         + "[clusters.api.pool]\nidle_timeout = \"200ms\"\n";
     let mut rig = Rig::start(mode, &config);
     let mut client = client(&mut rig);

@@ -100,18 +100,6 @@ fn a_clients_connection_persists_when_all_agree() {
     assert_eq!(exchange(closing).persistence(length, true, true), (false, Connection::Close));
 }
 
-/// S5 and S6.
-#[test]
-fn an_upstream_connection_is_used_again_only_when_nothing_is_in_doubt() {
-    let sized = response("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Method::Get);
-    assert!(is_reusable(&sized, true, false));
-    assert!(!is_reusable(&sized, false, false), "answered before the request was out");
-    assert!(!is_reusable(&sized, true, true), "bytes behind the response");
-    for unfit in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", "HTTP/1.1 101 X\r\n\r\n"] {
-        assert!(!is_reusable(&response(unfit, Method::Get), true, false), "{unfit:?}");
-    }
-}
-
 #[test]
 fn a_body_is_read_to_its_length() {
     let (limits, names) = (Limits::default(), names());

@@ -62,7 +62,7 @@ impl RequestView for Ask {
 
     fn host(&self) -> &[u8] {
         let port = self.authority.rfind(':').filter(|at| !self.authority[*at..].contains(']'));
-        self.authority[..port.unwrap_or(self.authority.len())].as_bytes()
+        &self.authority.as_bytes()[..port.unwrap_or(self.authority.len())]
     }
 
     fn port(&self) -> Option<u16> {
@@ -163,7 +163,7 @@ impl Site {
             redirect.location(&entry.rewrite, &vars, &mut rewriting, &mut location).expect("a location");
         }
         let mut lines = Lines::default();
-        let fields = |plan: &HeaderPlan, lines: &Lines| {
+        let fields = |plan: &headers::HeaderPlan, lines: &Lines| {
             plan.added(lines).map(|added| (to_text(added.name.as_bytes()), to_text(added.value))).collect()
         };
         entry.request_headers.expand(&vars, ask, &mut lines);

@@ -79,7 +79,8 @@ impl Random {
 /// What is written in docs/routing.md, word by word and without any thought of speed.
 fn reference(http: &Http, ask: &Ask) -> Option<usize> {
     let host = String::from_utf8_lossy(ask.host()).to_ascii_lowercase();
-    let mut found: Vec<(u32, (u8, usize), (u8, usize), usize, usize)> = Vec::new();
+    type Rank = (u32, (u8, usize), (u8, usize), usize, usize);
+    let mut found: Vec<Rank> = Vec::new();
     for (index, HttpRoute { when, priority, .. }) in http.routes.iter().enumerate() {
         if !conditions(when, ask) {
             continue;
@@ -143,7 +144,7 @@ fn holds(wanted: &ValueMatch, values: Vec<String>) -> bool {
         ValueMatch::Exact(text) => values.contains(text),
         ValueMatch::Prefix(text) => values.iter().any(|value| value.starts_with(text)),
         ValueMatch::Regex(text) => values.iter().any(|value| pattern::whole(text).expect(text).is_match(value)),
-        ValueMatch::Present(present) => !values.is_empty() == *present,
+        ValueMatch::Present(present) => values.is_empty() != *present,
     }
 }
 

@@ -189,7 +189,9 @@ pub(crate) struct Web {
 
 impl Web {
     /// For each request, `answer` writes what it likes.
-    pub(crate) fn new(answer: impl Fn(&Asked, &mut BufReader<TcpStream>) -> io::Result<Then> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        answer: impl Fn(&Asked, &mut BufReader<TcpStream>) -> io::Result<Then> + Send + Sync + 'static,
+    ) -> Self {
         let asked = Arc::<Mutex<Vec<Message>>>::default();
         let (all, connections) = (Arc::clone(&asked), AtomicUsize::new(0));
         let backend = Backend::new(move |stream| {
