@@ -150,6 +150,11 @@ impl Handle {
         self.0.executor.abort(task, Ending::Aborted);
     }
 
+    /// Wake every task of the shard, for a change that none of them waits for by itself. It costs a poll of each.
+    pub fn wake_all(&self) {
+        self.0.executor.wake_all();
+    }
+
     /// How the task that is being dropped right now came to its end. For `Drop` implementations.
     pub fn ending(&self) -> Ending {
         self.0.executor.ending()

@@ -178,6 +178,12 @@ impl Executor {
         }
     }
 
+    /// Wake every task: something has changed that none of them waits for by itself.
+    pub(crate) fn wake_all(&self) {
+        let all: Vec<_> = self.tasks.borrow().iter().map(|(key, _)| key).collect();
+        all.into_iter().for_each(|key| self.wake(key));
+    }
+
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.borrow().is_empty()
     }

@@ -195,6 +195,8 @@ impl Inbox for ProxyInbox {
             Command::Drain { done } => {
                 self.state.draining.set(true);
                 self.stop_accepting(|_| true);
+                // Those who wait for another request are to go.
+                self.state.handle.wake_all();
                 self.drained = Some(done);
             }
             Command::Stop => return ControlFlow::Break(()),

@@ -8,6 +8,7 @@ use crate::harness::{
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr},
+    sync::{Mutex, mpsc},
 };
 
 /// Connections to endpoints do not stay for long, so that counters settle.
@@ -424,3 +425,61 @@ fn a_reload_holds_from_the_next_request_on(mode: Mode) {
     rig.settled();
 }
 scenario!(a_reload_holds_from_the_next_request_on: uring, epoll);
+
+/// TERM: a request under way is answered, with word that the connection ends; one that waits for none just ends.
+fn a_drain_ends_connections_between_requests(mode: Mode) {
+    let (tell, told) = mpsc::channel();
+    let (open, opened) = mpsc::channel::<()>();
+    let gate = Mutex::new(Some(opened));
+    let web = Web::new(move |asked, stream| {
+        if asked.target() == "/slow" {
+            tell.send(()).expect("the test waits");
+            let opened = gate.lock().expect("no panic").take().expect("once");
+            opened.recv().expect("the test goes on");
+        }
+        answer(stream, "done")
+    });
+    let mut rig = Rig::start(mode, &plain(&[web.address()]));
+    let (mut idle, mut busy) = (client(&mut rig), client(&mut rig));
+    assert_eq!(idle.get("/").text(), "done");
+    busy.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
+    told.recv().expect("it is asked");
+    rig.proxy.signal("TERM");
+    assert!(idle.is_closed());
+    open.send(()).expect("the endpoint waits");
+    let response = busy.read();
+    assert_eq!((response.text(), response.fields("connection")), ("done", vec!["close"]));
+    assert_eq!(rig.proxy.wait().code(), Some(0));
+}
+scenario!(a_drain_ends_connections_between_requests: uring, epoll);
+
+/// Every name that dashboards of the origin know and that HTTP has so far.
+fn requests_are_counted(mode: Mode) {
+    let web = Web::new(|asked, stream| match asked.target() {
+        "/bad" => say(stream, "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"),
+        _ => answer(stream, "fine"),
+    });
+    let mut rig = Rig::start(mode, &plain(&[web.address()]));
+    let mut client = client(&mut rig);
+    for _ in 0..3 {
+        client.get("/");
+    }
+    client.get("/bad");
+    client.get("/../..");
+    let at = web.address();
+    let of = format!("cluster=\"app\",backend=\"{at}\"");
+    for (name, value) in [
+        (format!("balance_requests_total{{{of},method=\"GET\",status=\"2xx\"}}"), 3.0),
+        (format!("balance_requests_total{{{of},method=\"GET\",status=\"5xx\"}}"), 1.0),
+        (format!("balance_request_duration_seconds_count{{{of}}}"), 4.0),
+        (format!("balance_pool_connections_reused_total{{{of}}}"), 3.0),
+        ("balance_http_requests_total{listener=\"web\",route=\"default\",method=\"GET\",status=\"2xx\"}".to_owned(), 3.0),
+        ("balance_request_errors_total{error_type=\"path\"}".to_owned(), 1.0),
+        ("balance_retries_total".to_owned(), 0.0),
+    ] {
+        assert_eq!(rig.metric(&name), value, "{name}");
+    }
+    drop(client);
+    rig.settled();
+}
+scenario!(requests_are_counted: uring, epoll);

@@ -163,7 +163,7 @@ impl Site {
             redirect.location(&entry.rewrite, &vars, &mut rewriting, &mut location).expect("a location");
         }
         let mut lines = Lines::default();
-        let fields = |plan: &headers::HeaderPlan, lines: &Lines| {
+        let fields = |plan: &crate::route::headers::HeaderPlan, lines: &Lines| {
             plan.added(lines).map(|added| (to_text(added.name.as_bytes()), to_text(added.value))).collect()
         };
         entry.request_headers.expand(&vars, ask, &mut lines);
