@@ -106,6 +106,77 @@ error: `10.0.0.1` is not the address of an endpoint
 }
 
 #[test]
+fn addresses_that_cannot_be_connected_to() {
+    check(
+        "[dns]\nservers = [\"224.0.0.251\"]\n[[listeners]]\nname = \"web\"\nbind = \"255.255.255.255:80\"\n\
+         cluster = \"app\"\n[clusters.app]\nendpoints = [\n    \"224.0.0.1:80\",\n    \"127.1:80\",\n    \
+         { address = \"db.1:80\" },\n    \"0x7f.1:80\",\n]\n",
+        r#"
+error: `224.0.0.251` is not the address of a resolver
+ --> balance.toml:2:12
+  |
+2 | servers = ["224.0.0.251"]
+  |            ^^^^^^^^^^^^^
+  = help: that address is of a group of machines; write the address of one machine
+
+error: `255.255.255.255:80` is not an address to listen on
+ --> balance.toml:5:8
+  |
+5 | bind = "255.255.255.255:80"
+  |        ^^^^^^^^^^^^^^^^^^^^
+  = help: that address is of a group of machines; write one of this machine
+
+error: `224.0.0.1:80` is not the address of an endpoint
+ --> balance.toml:9:5
+  |
+9 |     "224.0.0.1:80",
+  |     ^^^^^^^^^^^^^^
+  = help: that address is of a group of machines; write the address of one machine
+
+error: `127.1:80` is not the address of an endpoint
+  --> balance.toml:10:5
+   |
+10 |     "127.1:80",
+   |     ^^^^^^^^^^
+   = help: write all four numbers in decimal: "127.0.0.1:80"
+
+error: `db.1:80` is not the address of an endpoint
+  --> balance.toml:11:17
+   |
+11 |     { address = "db.1:80" },
+   |                 ^^^^^^^^^
+   = help: a name does not end in a number, and an IPv4 address is four numbers from 0 to 255
+
+error: `0x7f.1:80` is not the address of an endpoint
+  --> balance.toml:12:5
+   |
+12 |     "0x7f.1:80",
+   |     ^^^^^^^^^^^
+   = help: write all four numbers in decimal: "127.0.0.1:80"
+
+6 errors
+"#,
+    );
+}
+
+#[test]
+fn a_network_with_a_zero_in_front() {
+    check(
+        &with("listener", "proxy_protocol = { trusted = [\"10.0.0.0/08\"] }"),
+        r#"
+error: `10.0.0.0/08` is not a network
+ --> balance.toml:5:41
+  |
+5 | proxy_protocol = { trusted = ["10.0.0.0/08"] }
+  |                                         ^^
+  = help: a number has no zeros in front: "10.0.0.0/8"
+
+1 error
+"#,
+    );
+}
+
+#[test]
 fn one_bracket_instead_of_two() {
     check(
         "[listeners]\nname = \"web\"\n",
