@@ -8,7 +8,7 @@ use std::{
 use crate::{
     diagnostic::{Fault, is_invisible, quoted},
     model::{Address, EndpointAddress},
-    names,
+    names, network,
 };
 
 /// `sun_path` of a unix socket holds 108 bytes, the last of them NUL.
@@ -16,13 +16,17 @@ const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// What a listener may bind: `IP:port`, `:port` for every address of both families, `unix:/path`.
 pub(crate) fn parse_bind(text: &str) -> Result<Address, Fault> {
-    if let Some(address) = unix_or_ip(text)? {
-        return Ok(address);
+    let fault = Fault::new(format!("{} is not an address to listen on", quoted(text)));
+    match unix_or_ip(text)? {
+        Some(Address::Ip(ip)) if network::is_group(ip.ip()) => {
+            return Err(fault.help(format!("{}; write one of this machine", network::GROUP)));
+        }
+        Some(address) => return Ok(address),
+        None => {}
     }
     if let Some(port) = text.strip_prefix(':').and_then(port) {
         return Ok(Address::Ip(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)));
     }
-    let fault = Fault::new(format!("{} is not an address to listen on", quoted(text)));
     Err(match text.rsplit_once(':') {
         _ if port(text).is_some() => fault.help(format!("write \":{text}\" for port {text} on every address")),
         Some(("localhost", p)) if port(p).is_some() => fault.help(format!("write \"127.0.0.1:{p}\" or \"[::1]:{p}\"")),
@@ -36,8 +40,11 @@ pub(crate) fn parse_endpoint(text: &str) -> Result<EndpointAddress, Fault> {
     let fault = || Fault::new(format!("{} is not the address of an endpoint", quoted(text)));
     match unix_or_ip(text)? {
         Some(Address::Ip(ip)) if ip.port() == 0 => return Err(fault().help("port 0 cannot be connected to")),
-        Some(Address::Ip(ip)) if ip.ip().is_unspecified() => {
+        Some(Address::Ip(ip)) if ip.ip().to_canonical().is_unspecified() => {
             return Err(fault().help(format!("name the machine, as in \"127.0.0.1:{}\"", ip.port())));
+        }
+        Some(Address::Ip(ip)) if network::is_group(ip.ip()) => {
+            return Err(fault().help(format!("{}; write the address of one machine", network::GROUP)));
         }
         Some(address) => return Ok(EndpointAddress::Address(address)),
         None => {}
@@ -45,13 +52,11 @@ pub(crate) fn parse_endpoint(text: &str) -> Result<EndpointAddress, Fault> {
     match text.rsplit_once(':') {
         Some(("", p)) if port(p).is_some() => Err(fault().help(format!("name the machine, as in \"127.0.0.1:{p}\""))),
         // Of an IPv6 address without brackets, or of an IPv4 address with a slip, nobody wants to be asked as a name.
-        Some((host, p)) if !host.contains([':', '/', '[']) && host.bytes().any(|b| b.is_ascii_alphabetic()) => {
-            match port(p) {
-                Some(0) => Err(fault().help("port 0 cannot be connected to")),
-                Some(port) => Ok(EndpointAddress::Dns { host: names::parse_host(host)?, port }),
-                None => Err(fault().help("a port is a number from 1 to 65535")),
-            }
-        }
+        Some((host, p)) if !host.contains([':', '/', '[']) && names::could_be_asked(host) => match port(p) {
+            Some(0) => Err(fault().help("port 0 cannot be connected to")),
+            Some(port) => Ok(EndpointAddress::Dns { host: names::parse_host(host)?, port }),
+            None => Err(fault().help("a port is a number from 1 to 65535")),
+        },
         _ => Err(explain(fault(), text, "write \"IP:port\", \"name:port\" or \"unix:/path\"")),
     }
 }
@@ -107,6 +112,12 @@ fn explain(fault: Fault, text: &str, otherwise: &str) -> Fault {
         Some((host, p)) if host.parse::<IpAddr>().is_ok() && !p.is_empty() => {
             fault.help("a port is a number from 1 to 65535")
         }
+        Some((host, p)) if names::ends_in_a_number(host) && port(p).is_some() => {
+            fault.help(match names::ipv4_in_short(host) {
+                Some(ip) => format!("write all four numbers in decimal: \"{ip}:{p}\""),
+                None => "a name does not end in a number, and an IPv4 address is four numbers from 0 to 255".to_owned(),
+            })
+        }
         None if names::is_host_name(text) => fault.help(format!("add a port; {otherwise}")),
         _ => fault.help(otherwise),
     }
@@ -154,6 +165,10 @@ mod tests {
         refused(parse_bind, &format!("unix:/{}", "x".repeat(107)), "108 bytes");
         refused(parse_bind, "", "\"IP:port\"");
         refused(parse_bind, ":+80", "not an address");
+        refused(parse_bind, "127.1:80", "\"127.0.0.1:80\"");
+        for group in ["224.0.0.1:80", "255.255.255.255:80", "[ff02::1]:80", "[::ffff:224.0.0.1]:80"] {
+            refused(parse_bind, group, "write one of this machine");
+        }
     }
 
     #[test]
@@ -172,6 +187,32 @@ mod tests {
         refused(parse_endpoint, ":80", "name the machine");
         refused(parse_endpoint, "0.0.0.0:80", "name the machine");
         refused(parse_endpoint, "127.0.0.1:0", "port 0");
-        refused(parse_endpoint, "10.0.0.256:80", "\"IP:port\"");
+        refused(parse_endpoint, "10.0.0.256:80", "four numbers from 0 to 255");
+        refused(parse_endpoint, "[::ffff:0.0.0.0]:80", "name the machine");
+        for group in ["224.0.0.1:80", "255.255.255.255:80", "[ff02::1]:80", "[::ffff:239.1.2.3]:80"] {
+            refused(parse_endpoint, group, "write the address of one machine");
+        }
+    }
+
+    /// Resolvers of the system would take some of these for addresses, and DNS knows of no such name.
+    #[test]
+    fn an_endpoint_whose_host_ends_in_a_number_is_no_name() {
+        for (text, meant) in [
+            ("127.1:80", "127.0.0.1:80"),
+            ("1.2.3:80", "1.2.0.3:80"),
+            ("0x7f.1:80", "127.0.0.1:80"),
+            ("0x7f000001:80", "127.0.0.1:80"),
+            ("2130706433:80", "127.0.0.1:80"),
+            ("127.0.0.0X1:80", "127.0.0.1:80"),
+            ("10.0.0.1.:80", "10.0.0.1:80"),
+        ] {
+            refused(parse_endpoint, text, &format!("in decimal: \"{meant}\""));
+        }
+        for text in ["db.1:80", "a.0x:80", "1.2.3.4.5:80", "010.0.0.1:80", "256.1:80", "1.0x1ffffff:80", "0x.:80"] {
+            refused(parse_endpoint, text, "a name does not end in a number");
+        }
+        for name in ["1.example:80", "db1:80", "0x7f.local:80", "1.2.3.in-addr:80", "0xg:80", "x0:80"] {
+            same(parse_endpoint, name, name);
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Names on the network: of hosts, of what TLS clients ask for, of protocols in ALPN.
 
-use std::{net::IpAddr, ops::Range};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::Range,
+};
 
 use crate::{
     diagnostic::{Fault, quoted},
@@ -83,7 +86,44 @@ pub(crate) fn parse_alpn(text: &str) -> Result<String, Fault> {
 /// True for what DNS would call a name, where an IPv4 address with a digit too many is none.
 pub(crate) fn is_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
-    check_labels(name, 0).is_ok() && text.bytes().any(|b| b.is_ascii_alphabetic())
+    check_labels(name, 0).is_ok() && could_be_asked(text)
+}
+
+/// True for what may have been meant as a name, well-formed or not.
+pub(crate) fn could_be_asked(host: &str) -> bool {
+    host.bytes().any(|b| b.is_ascii_alphabetic()) && !ends_in_a_number(host)
+}
+
+/// True when the last part is a number, in decimal or in hexadecimal: this is an attempt at an IPv4 address. No name
+/// of the Internet looks so (RFC 1123 section 2.1), and the standard of URLs has the same rule ("ends in a number").
+pub(crate) fn ends_in_a_number(host: &str) -> bool {
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    let is_decimal = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
+    is_decimal || hexadecimal(last).is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// The address that inet_aton(3) makes of one to four numbers, of which the last fills the rest. `None` where there is
+/// none, and for numbers with a zero in front, which are octal for some programs and decimal for others.
+pub(crate) fn ipv4_in_short(host: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<&str> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
+    let (last, first) = parts.split_last().filter(|(_, first)| first.len() < 4)?;
+    let mut address = number(last).filter(|n| u64::from(*n) < 1 << (32 - 8 * first.len()))?;
+    for (at, part) in first.iter().enumerate() {
+        address |= number(part).filter(|n| *n < 256)? << (24 - 8 * at);
+    }
+    Some(Ipv4Addr::from_bits(address))
+}
+
+fn number(text: &str) -> Option<u32> {
+    match hexadecimal(text) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if text.len() > 1 && text.starts_with('0') => None,
+        None => text.parse().ok(),
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<&str> {
+    text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))
 }
 
 /// Puts the whole text in front of what is wrong with a part of it.

@@ -9,6 +9,17 @@ use crate::{
 
 const DNS_PORT: u16 = 53;
 
+/// What is said of an address for which [`is_group`] is true.
+pub(crate) const GROUP: &str = "that address is of a group of machines";
+
+/// True for addresses of many machines at once, with which no connection is possible.
+pub(crate) fn is_group(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_multicast(),
+    }
+}
+
 /// `10.0.0.0/8`, `2001:db8::/32`; an address alone is the network that holds nothing else.
 ///
 /// # Errors
@@ -36,12 +47,14 @@ pub(crate) fn parse(text: &str) -> Result<Network, Fault> {
         return Err(wrong().help(help));
     }
     let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
+    let fault = || wrong().at(address.len() + 1..text.len().max(address.len() + 2));
     match prefix.parse::<u8>() {
-        Ok(length) if digits && length <= bits => network(text, ip, length),
-        _ => {
-            let fault = wrong().at(address.len() + 1..text.len().max(address.len() + 2));
-            Err(fault.help(format!("the length of a prefix is a number from 0 to {bits} here")))
+        // Octal in some programs and decimal in others.
+        Ok(length) if digits && length <= bits && prefix.starts_with('0') && prefix.len() > 1 => {
+            Err(fault().help(format!("a number has no zeros in front: \"{address}/{length}\"")))
         }
+        Ok(length) if digits && length <= bits => network(text, ip, length),
+        _ => Err(fault().help(format!("the length of a prefix is a number from 0 to {bits} here"))),
     }
 }
 
@@ -112,8 +125,11 @@ pub(crate) fn parse_server(text: &str) -> Result<SocketAddr, Fault> {
     if server.port() == 0 {
         return Err(wrong().help("port 0 cannot be connected to"));
     }
-    if server.ip().is_unspecified() {
+    if server.ip().to_canonical().is_unspecified() {
         return Err(wrong().help("name the machine, as in \"127.0.0.1\""));
+    }
+    if is_group(server.ip()) {
+        return Err(wrong().help(format!("{GROUP}; write the address of one machine")));
     }
     Ok(server)
 }
@@ -156,6 +172,10 @@ mod tests {
         refused(parse("10.0.0.0/+8"), "from 0 to 32");
         refused(parse("10.0.0.0/-1"), "from 0 to 32");
         refused(parse("10.0.0.0/8/8"), "from 0 to 32");
+        refused(parse("10.0.0.0/08"), "no zeros in front: \"10.0.0.0/8\"");
+        refused(parse("0.0.0.0/00"), "\"0.0.0.0/0\"");
+        refused(parse("2001:db8::/032"), "\"2001:db8::/32\"");
+        refused(parse("10.0.0.0/099"), "from 0 to 32");
         refused(parse("10.0.0.0/255.0.0.0"), "write \"10.0.0.0/8\"");
         refused(parse("10.0.0.0/255.0.255.0"), "number of bits");
         refused(parse("10.0.0.1:80"), "\"10.0.0.1\"");
@@ -184,6 +204,10 @@ mod tests {
         refused(parse_server("[::1]"), "write \"::1\"");
         refused(parse_server("10.0.0.2:0"), "port 0");
         refused(parse_server("0.0.0.0"), "name the machine");
+        refused(parse_server("[::ffff:0.0.0.0]:53"), "name the machine");
+        for group in ["224.0.0.251", "255.255.255.255:53", "ff02::fb", "[ff02::fb]:5353", "::ffff:224.0.0.1"] {
+            refused(parse_server(group), "write the address of one machine");
+        }
         refused(parse_server("10.0.0.2:99999"), "write an IP address");
     }
 }

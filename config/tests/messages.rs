@@ -106,6 +106,77 @@ error: `10.0.0.1` is not the address of an endpoint
 }
 
 #[test]
+fn addresses_that_cannot_be_connected_to() {
+    check(
+        "[dns]\nservers = [\"224.0.0.251\"]\n[[listeners]]\nname = \"web\"\nbind = \"255.255.255.255:80\"\n\
+         cluster = \"app\"\n[clusters.app]\nendpoints = [\n    \"224.0.0.1:80\",\n    \"127.1:80\",\n    \
+         { address = \"db.1:80\" },\n    \"0x7f.1:80\",\n]\n",
+        r#"
+error: `224.0.0.251` is not the address of a resolver
+ --> balance.toml:2:12
+  |
+2 | servers = ["224.0.0.251"]
+  |            ^^^^^^^^^^^^^
+  = help: that address is of a group of machines; write the address of one machine
+
+error: `255.255.255.255:80` is not an address to listen on
+ --> balance.toml:5:8
+  |
+5 | bind = "255.255.255.255:80"
+  |        ^^^^^^^^^^^^^^^^^^^^
+  = help: that address is of a group of machines; write one of this machine
+
+error: `224.0.0.1:80` is not the address of an endpoint
+ --> balance.toml:9:5
+  |
+9 |     "224.0.0.1:80",
+  |     ^^^^^^^^^^^^^^
+  = help: that address is of a group of machines; write the address of one machine
+
+error: `127.1:80` is not the address of an endpoint
+  --> balance.toml:10:5
+   |
+10 |     "127.1:80",
+   |     ^^^^^^^^^^
+   = help: write all four numbers in decimal: "127.0.0.1:80"
+
+error: `db.1:80` is not the address of an endpoint
+  --> balance.toml:11:17
+   |
+11 |     { address = "db.1:80" },
+   |                 ^^^^^^^^^
+   = help: a name does not end in a number, and an IPv4 address is four numbers from 0 to 255
+
+error: `0x7f.1:80` is not the address of an endpoint
+  --> balance.toml:12:5
+   |
+12 |     "0x7f.1:80",
+   |     ^^^^^^^^^^^
+   = help: write all four numbers in decimal: "127.0.0.1:80"
+
+6 errors
+"#,
+    );
+}
+
+#[test]
+fn a_network_with_a_zero_in_front() {
+    check(
+        &with("listener", "proxy_protocol = { trusted = [\"10.0.0.0/08\"] }"),
+        r#"
+error: `10.0.0.0/08` is not a network
+ --> balance.toml:5:41
+  |
+5 | proxy_protocol = { trusted = ["10.0.0.0/08"] }
+  |                                         ^^
+  = help: a number has no zeros in front: "10.0.0.0/8"
+
+1 error
+"#,
+    );
+}
+
+#[test]
 fn one_bracket_instead_of_two() {
     check(
         "[listeners]\nname = \"web\"\n",
@@ -213,6 +284,9 @@ fn what_has_no_effect_is_a_warning() {
         ("listener", "per_ip = {}", "`per_ip` of the listener `web` limits nothing"),
         ("listener", "per_ip = { burst = 5 }", "`burst` has no effect without `rate`"),
         ("listener", "allow = [\"10.0.0.1\", \"10.0.0.1/32\"]", "10.0.0.1/32 is twice in `allow`"),
+        ("listener", "peek_timeout = \"1s\"", "`peek_timeout` has no effect without routes"),
+        ("listener", "peek_bytes_max = \"4KiB\"", "`peek_bytes_max` has no effect without routes"),
+        ("listener", "routes = []\npeek_timeout = \"1s\"", "`peek_timeout` has no effect without routes"),
         ("listener", "bind = \"unix:/x\"\nallow = [\"10.0.0.1\"]", "`allow` has no effect on unix sockets"),
         ("performance.forward", "zc_min = \"4MiB\"", "no send is as large as `zc_min` (4MiB)"),
         ("runtime", "io = \"epoll\"\nforward = \"uring-splice\"", "uring-splice needs io_uring"),
@@ -224,6 +298,64 @@ fn what_has_no_effect_is_a_warning() {
     }
     let limited = "endpoints = [{ address = \"10.0.0.1:80\", max_connections = 9 }]\nqueue = { size = 5 }";
     assert_eq!(parse(&with("cluster", limited)).expect("a limit").warnings, []);
+}
+
+/// Whoever misspells `routes`, or slips inside of one, does not want to hear that there are none.
+#[test]
+fn a_slip_in_routes_is_the_only_finding() {
+    for routes in ["route", "routes"] {
+        let line = format!("peek_timeout = \"1s\"\n[[listeners.{routes}]]\ncluster = \"app\"\nmatch.snii = \"a\"");
+        let report = parse(&with("listener", &line)).expect_err("a slip");
+        let messages: Vec<&str> = report.diagnostics.iter().map(|d| &*d.message).collect();
+        assert!(messages.len() == 1 && messages[0].contains("unknown key"), "{messages:?}");
+    }
+}
+
+/// What is written out in full has no default that `check` would then warn of.
+#[test]
+fn the_effective_configuration_of_a_quiet_file_is_quiet() {
+    for line in ["", "[[listeners.routes]]\ncluster = \"app\"\nmatch.sni = \"a.example\""] {
+        let loaded = parse(&with("listener", line)).unwrap_or_else(|report| panic!("{report}"));
+        let text = balance_config::effective::render(&loaded);
+        assert_eq!(text.contains("\npeek_timeout = "), !line.is_empty(), "{text}");
+        let again = parse(&text).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!((again.warnings, again.config), (vec![], loaded.config));
+    }
+}
+
+#[test]
+fn the_same_name_twice_in_routes() {
+    let text = "[[listeners.routes]]\ncluster = \"app\"\n\
+                match.sni = [\n    \"a.example\",\n    \"A.Example\",\n]\n\
+                [[listeners.routes]]\ncluster = \"app\"\n\
+                match = { sni = \"a.example\", alpn = [\"h2\", \"h2\"] }";
+    check(
+        &with("listener", text),
+        r#"
+error: `a.example` is twice in `sni`
+ --> balance.toml:9:5
+  |
+9 |     "A.Example",
+  |     ^^^^^^^^^^^
+  = help: the first time is on line 8; leave this one out
+
+error: an earlier route matches all of this
+  --> balance.toml:13:17
+   |
+13 | match = { sni = "a.example", alpn = ["h2", "h2"] }
+   |                 ^^^^^^^^^^^
+   = help: the first one that matches counts, and that is the one on line 9
+
+error: `h2` is twice in `alpn`
+  --> balance.toml:13:44
+   |
+13 | match = { sni = "a.example", alpn = ["h2", "h2"] }
+   |                                            ^^^^
+   = help: the first time is on line 13; leave this one out
+
+3 errors
+"#,
+    );
 }
 
 #[test]

@@ -34,6 +34,11 @@ fn usage_errors_are_2() {
         &["--io", "kqueue"],
         &["check"],
         &["-t"],
+        &["check", "x", "-c", "y"],
+        &["check", "x", "--listen", ":1", "--to", "127.0.0.1:1"],
+        &["run", "x", "-c", "y"],
+        &["run", "x", "y"],
+        &["config", "show", "x", "-c", "y"],
         &["status", "--admin", "nowhere"],
         &["drain", "--deadline", "soon"],
     ] {
@@ -61,6 +66,44 @@ fn check_tells_a_good_file_from_a_broken_one() {
     }
     let named = command().arg("check").env("BALANCE_CONFIG", &good).output().unwrap();
     assert_eq!(code(&named), 0);
+}
+
+#[test]
+fn a_file_may_be_named_without_a_flag() {
+    let scratch = Scratch::new();
+    let good = scratch.write("good.toml", &config("127.0.0.1:0", "127.0.0.1:1"));
+    let broken = scratch.write("broken.toml", "[runtime]\ncoers = \"0\"\n");
+    // What is typed beats the variable, as with --config.
+    let named = command().args(["check", &good]).env("BALANCE_CONFIG", &broken).output().unwrap();
+    assert_eq!(code(&named), 0, "{}", stderr(&named));
+    let (shown, by_flag) = (run(&["config", "show", &good]), run(&["config", "show", "-c", &good]));
+    assert_eq!((code(&shown), stdout(&shown)), (0, stdout(&by_flag)));
+    for command in [&["check"][..], &["run"], &["config", "show"]] {
+        let output = run(&[command, &[&broken]].concat());
+        assert_eq!(code(&output), 78);
+        assert!(stderr(&output).contains("broken.toml:2:1"), "{}", stderr(&output));
+    }
+    let both = run(&["check", &good, "-c", &good]);
+    assert!(stderr(&both).contains("cannot be used with '--config <FILE>'"), "{}", stderr(&both));
+}
+
+/// Each is tested, whatever came of those before it.
+#[test]
+fn check_takes_several_files() {
+    let scratch = Scratch::new();
+    let good = scratch.write("good.toml", &config("127.0.0.1:0", "127.0.0.1:1"));
+    let (one, two) = (scratch.write("one.toml", "[runtim]\n"), scratch.write("two.toml", "[admn]\n"));
+    let output = run(&["check", &one, &good, &two]);
+    assert_eq!(code(&output), 78);
+    assert!(stdout(&output).contains("good.toml: ok"), "{}", stdout(&output));
+    let said = stderr(&output);
+    assert!(said.contains("one.toml:1:2") && said.contains("two.toml:1:2"), "{said}");
+    assert_eq!(code(&run(&["check", &good, &good])), 0);
+    let output = run(&["check", &one, &good, &two, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let files: Vec<&str> = json["diagnostics"].as_array().unwrap().iter().filter_map(|d| d["file"].as_str()).collect();
+    assert!(code(&output) == 78 && json["ok"] == false, "{json}");
+    assert!(files.contains(&&*one) && files.contains(&&*two) && !files.contains(&&*good), "{files:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     file::Loaded,
     keys::{self, Default, Key, Kind, SECTIONS, Section},
     model::{Cluster, HeaderOp, Http, HttpRoute, Listener, Rewrite, RouteAction, RouteTimeouts, WeightedCluster},
-    provenance::Provenance,
+    provenance::{Origin, Provenance},
 };
 
 /// Where comments start, when the value leaves room.
@@ -38,7 +38,14 @@ pub fn render(loaded: &Loaded) -> String {
 fn listener(writer: &mut Writer<'_>, section: &Section, listener: &Listener) {
     let path = format!("listeners.{}", listener.name);
     writer.protocol = Some(if listener.http.is_some() { "http" } else { "tcp" });
-    writer.table("[[listeners]]", section, &path, |key| values::of_listener(listener, key));
+    let provenance = writer.provenance;
+    // A default that has no effect is left out, for `check` warns of it where it is written.
+    let has_effect = |key: &str| {
+        let is_peek = matches!(key, "peek_timeout" | "peek_bytes_max");
+        !is_peek || !listener.routes.is_empty() || *provenance.of(&format!("{path}.{key}")) != Origin::Default
+    };
+    let value = |key: &str| has_effect(key).then(|| values::of_listener(listener, key)).flatten();
+    writer.table("[[listeners]]", section, &path, value);
     let is_there = |key: &Key| match key.name {
         "proxy_protocol" => listener.proxy_protocol.is_some(),
         "per_ip" => listener.per_ip.is_some(),
@@ -196,6 +203,7 @@ fn is_table(key: &Key) -> bool {
 fn absent(key: &Key) -> String {
     match key.default {
         Default::Absent(meaning) => format!("# {}: {meaning}", key.name),
+        Default::Is(_) => format!("# {}: has no effect here", key.name),
         _ => format!("# {}", key.name),
     }
 }

@@ -15,10 +15,14 @@
 //! * `bytes` is the sum of what the entries cost and never exceeds the cap.
 
 pub mod known;
+mod words;
 
-use std::hash::Hasher;
+use crate::{
+    intern::words::Keys,
+    slab::{Key, Slab},
+};
 
-use crate::slab::{Key, Slab};
+pub use words::is_token;
 
 /// A longer name is not worth remembering: nobody sends one twice, unless to fill the cache.
 const NAME_BYTES_MAX: usize = 128;
@@ -98,7 +102,7 @@ pub struct Interner {
     bytes_max: usize,
     bytes: usize,
     pinned_bytes: usize,
-    seed: u64,
+    keys: Keys,
     entries: Slab<Entry>,
     /// By hash, the first entry of each chain. A power of two of them.
     buckets: Box<[u32]>,
@@ -116,7 +120,7 @@ impl Interner {
             bytes_max,
             bytes: 0,
             pinned_bytes: 0,
-            seed,
+            keys: Keys::new(seed),
             entries: Slab::new(),
             buckets: vec![NIL; buckets].into(),
             newest: NIL,
@@ -135,14 +139,18 @@ impl Interner {
             self.stats.known_hits += 1;
             return Some(NameRef::known(number));
         }
-        let mut space = [0; NAME_BYTES_MAX];
-        let Some(lower) = space.get_mut(..name.len()) else {
+        self.intern_other(name)
+    }
+
+    /// Not inlined, for it would need registers that finding a known name then has to save.
+    #[inline(never)]
+    fn intern_other(&mut self, name: &[u8]) -> Option<NameRef> {
+        if name.len() > NAME_BYTES_MAX {
             self.stats.refused += u64::from(is_token(name));
             return None;
-        };
-        let lower = lower_token(name, lower)?;
-        let hash = self.hash(lower.as_bytes());
-        let found = self.find(lower, hash).or_else(|| self.learn(lower, hash))?;
+        }
+        let hash = self.keys.hash_token(name)?;
+        let found = self.find(name, hash).or_else(|| self.learn(name, hash))?;
         Some(NameRef(Id::Learned(found)))
     }
 
@@ -155,13 +163,11 @@ impl Interner {
         if let Some(number) = known::find(name) {
             return Some(NameRef::known(number));
         }
-        if self.entries.is_empty() {
+        if self.entries.is_empty() || name.len() > NAME_BYTES_MAX {
             return None;
         }
-        let mut space = [0; NAME_BYTES_MAX];
-        let lower = lower_token(name, space.get_mut(..name.len())?)?;
-        let hash = self.hash(lower.as_bytes());
-        self.seek(lower, hash).map(|key| NameRef(Id::Learned(key)))
+        let hash = self.keys.hash_token(name)?;
+        self.seek(name, hash).map(|key| NameRef(Id::Learned(key)))
     }
 
     /// The name in lower case; `None` when it has been evicted.
@@ -225,29 +231,19 @@ impl Interner {
     ///
     /// For whoever measures what a bad spread costs. Looks nothing up and learns nothing.
     pub fn bucket_of(&self, name: &[u8]) -> Option<(usize, usize)> {
-        let mut space = [0; NAME_BYTES_MAX];
-        let lower = lower_token(name, space.get_mut(..name.len())?)?;
-        Some((self.bucket(self.hash(lower.as_bytes())), self.buckets.len()))
-    }
-
-    /// SipHash of the standard library, which has no stable way to set its key; a secret prefix leaves its state as
-    /// unknown to others as a key would.
-    fn hash(&self, name: &[u8]) -> u32 {
-        let mut hasher = std::hash::DefaultHasher::new();
-        hasher.write_u64(self.seed);
-        hasher.write(name);
-        hasher.finish() as u32
+        let name = Some(name).filter(|name| name.len() <= NAME_BYTES_MAX)?;
+        Some((self.bucket(self.keys.hash_token(name)?), self.buckets.len()))
     }
 
     fn bucket(&self, hash: u32) -> usize {
         hash as usize & (self.buckets.len() - 1)
     }
 
-    /// The entry of a name, which stays where it is in the list by last use.
-    fn seek(&self, name: &str, hash: u32) -> Option<Key> {
+    /// The entry of a name, a token in any case, which stays where it is in the list by last use.
+    fn seek(&self, name: &[u8], hash: u32) -> Option<Key> {
         let mut index = self.buckets[self.bucket(hash)];
         while let Some(entry) = self.entries.get_index(index) {
-            if entry.hash == hash && &*entry.name == name {
+            if entry.hash == hash && words::is_lower_of(entry.name.as_bytes(), name) {
                 return self.entries.key_at(index);
             }
             index = entry.chain;
@@ -255,15 +251,16 @@ impl Interner {
         None
     }
 
-    fn find(&mut self, name: &str, hash: u32) -> Option<Key> {
+    /// `name` is a token, in any case.
+    #[inline]
+    fn find(&mut self, name: &[u8], hash: u32) -> Option<Key> {
         let mut index = self.buckets[self.bucket(hash)];
         while let Some(entry) = self.entries.get_index(index) {
-            if entry.hash == hash && &*entry.name == name {
-                let pinned = entry.pins > 0;
+            if entry.hash == hash && words::is_lower_of(entry.name.as_bytes(), name) {
+                let (pinned, newer, older) = (entry.pins > 0, entry.newer, entry.older);
                 self.stats.hits += 1;
                 if !pinned && index != self.newest {
-                    self.leave_list(index);
-                    self.enter_list(index);
+                    self.renew(index, newer, older);
                 }
                 return self.entries.key_at(index);
             }
@@ -272,9 +269,12 @@ impl Interner {
         None
     }
 
+    /// `name` is a token, in any case.
     #[cold]
-    fn learn(&mut self, name: &str, hash: u32) -> Option<Key> {
+    fn learn(&mut self, name: &[u8], hash: u32) -> Option<Key> {
         self.stats.misses += 1;
+        // Tokens are ASCII, so this never fails.
+        let name = std::str::from_utf8(name).ok()?;
         let cost = cost(name);
         // First whether it can fit at all, so that nothing is evicted in vain.
         if cost > self.bytes_max - self.pinned_bytes {
@@ -287,7 +287,7 @@ impl Interner {
         self.bytes += cost;
         let bucket = self.bucket(hash);
         let chain = self.buckets[bucket];
-        let entry = Entry { name: name.into(), hash, chain, newer: NIL, older: NIL, pins: 0 };
+        let entry = Entry { name: name.to_ascii_lowercase().into(), hash, chain, newer: NIL, older: NIL, pins: 0 };
         let key = self.entries.insert(entry);
         self.buckets[bucket] = key.index();
         self.enter_list(key.index());
@@ -324,6 +324,19 @@ impl Interner {
         }
     }
 
+    /// From its place between two neighbours to the newest, which it is not.
+    #[inline]
+    fn renew(&mut self, index: u32, newer: u32, older: u32) {
+        if let Some(entry) = self.entries.get_index_mut(newer) {
+            entry.older = older;
+        }
+        match self.entries.get_index_mut(older) {
+            Some(entry) => entry.newer = newer,
+            None => self.oldest = newer,
+        }
+        self.enter_list(index);
+    }
+
     /// As the newest.
     fn enter_list(&mut self, index: u32) {
         let second = std::mem::replace(&mut self.newest, index);
@@ -354,41 +367,6 @@ impl Interner {
 
 fn cost(name: &str) -> usize {
     name.len() + ENTRY_BYTES
-}
-
-/// By byte: its lower case when it may stand in a token, else zero.
-///
-/// RFC 9110, 5.6.2: `tchar = "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" / "~" /
-/// DIGIT / ALPHA`.
-static TOKEN: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        let mark = matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
-        if mark || byte.is_ascii_alphanumeric() {
-            table[byte as usize] = byte.to_ascii_lowercase();
-        }
-        byte += 1;
-    }
-    table
-};
-
-/// True exactly when `name` is a token of RFC 9110, which a header name must be.
-#[inline]
-pub fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)] != 0)
-}
-
-/// Writes the lower case of `name` to `lower`, of the same length; `None` when it is not a token.
-fn lower_token<'a>(name: &[u8], lower: &'a mut [u8]) -> Option<&'a str> {
-    for (from, to) in name.iter().zip(lower.iter_mut()) {
-        *to = TOKEN[usize::from(*from)];
-    }
-    if lower.is_empty() || lower.contains(&0) {
-        return None;
-    }
-    // Tokens are ASCII, so this never fails.
-    std::str::from_utf8(lower).ok()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the proxy (what happens without a command, too)
-    Run(Box<RunArgs>),
+    Run(Box<StartArgs>),
     /// Test a configuration: exit 0 if it can be used, 78 if not
     Check(CheckArgs),
     /// Look at a configuration
@@ -101,6 +101,25 @@ pub(super) struct RunArgs {
     pub(super) log_format: Option<String>,
 }
 
+/// As `run` takes them.
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Configuration file, as with --config
+    #[arg(value_name = "FILE", conflicts_with_all = ["config", "listen", "to"])]
+    file: Option<PathBuf>,
+}
+
+impl StartArgs {
+    pub(super) fn into_run(self) -> RunArgs {
+        match self.file {
+            Some(file) => self.run.with_file(file),
+            None => self.run,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum IoArg {
     Auto,
@@ -122,6 +141,9 @@ impl IoArg {
 pub(super) struct CheckArgs {
     #[command(flatten)]
     run: RunArgs,
+    /// Configuration files, as with --config; each is tested by itself
+    #[arg(value_name = "FILE", conflicts_with_all = ["config", "listen", "to"])]
+    files: Vec<PathBuf>,
     /// How findings are printed
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -133,14 +155,18 @@ pub(super) struct CheckArgs {
 impl CheckArgs {
     pub(super) fn check(&self, env: &Environment) -> Result<(), Failure> {
         let strictness = if self.strict { Strictness::Warnings } else { Strictness::Errors };
-        check(&self.run, env, self.format, strictness)
+        if self.files.is_empty() {
+            return check(&[&self.run], env, self.format, strictness);
+        }
+        let runs: Vec<RunArgs> = self.files.iter().map(|file| self.run.clone().with_file(file.clone())).collect();
+        check(&runs.iter().collect::<Vec<_>>(), env, self.format, strictness)
     }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
     #[command(flatten)]
-    run: RunArgs,
+    start: StartArgs,
     /// With defaults, environment and flags applied (the only view there is)
     #[arg(long)]
     effective: bool,
@@ -150,8 +176,8 @@ pub(super) struct ShowArgs {
 }
 
 impl ShowArgs {
-    pub(super) fn show(&self, env: &Environment) -> Result<(), Failure> {
-        show(&self.run, env, self.provenance)
+    pub(super) fn show(self, env: &Environment) -> Result<(), Failure> {
+        show(&self.start.into_run(), env, self.provenance)
     }
 }
 
@@ -219,6 +245,11 @@ impl Environment {
 }
 
 impl RunArgs {
+    /// The same, with a file that was named without a flag.
+    fn with_file(self, file: PathBuf) -> Self {
+        Self { config: Some(file), ..self }
+    }
+
     /// Where the configuration comes from; `None`: nothing was said.
     ///
     /// # Errors

@@ -27,23 +27,36 @@ pub(super) enum Strictness {
     Warnings,
 }
 
-pub(super) fn check(args: &RunArgs, env: &Environment, format: Format, strictness: Strictness) -> Result<(), Failure> {
-    let chosen = chosen(args, env)?;
-    let outcome = chosen.load();
-    let (warnings, report) = match &outcome {
-        Ok(loaded) => (loaded.warnings.as_slice(), None),
-        Err(report) => (&[][..], Some(report)),
-    };
-    let failed = report.is_some() || (strictness == Strictness::Warnings && !warnings.is_empty());
-    match format {
-        Format::Json => super::print(&format!("{}\n", as_json(!failed, warnings, report)))?,
-        Format::Text => as_text(&chosen.name(), &outcome, failed)?,
+type Outcome = Result<Loaded, Report>;
+
+/// Tests each configuration by itself, and fails when one of them does.
+pub(super) fn check(
+    all: &[&RunArgs],
+    env: &Environment,
+    format: Format,
+    strictness: Strictness,
+) -> Result<(), Failure> {
+    let mut any_failed = false;
+    let mut outcomes = Vec::new();
+    for args in all {
+        let chosen = chosen(args, env)?;
+        let outcome = chosen.load();
+        let failed =
+            outcome.as_ref().map_or(true, |loaded| strictness == Strictness::Warnings && !loaded.warnings.is_empty());
+        any_failed |= failed;
+        match format {
+            Format::Json => outcomes.push(outcome),
+            Format::Text => as_text(&chosen.name(), &outcome, failed)?,
+        }
+    }
+    if format == Format::Json {
+        super::print(&format!("{}\n", as_json(!any_failed, &outcomes)))?;
     }
     // Everything is said.
-    if failed { Err(Failure::new(Exit::Config, "")) } else { Ok(()) }
+    if any_failed { Err(Failure::new(Exit::Config, "")) } else { Ok(()) }
 }
 
-fn as_text(name: &str, outcome: &Result<Loaded, Report>, failed: bool) -> Result<(), Failure> {
+fn as_text(name: &str, outcome: &Outcome, failed: bool) -> Result<(), Failure> {
     let mut err = std::io::stderr().lock();
     // Nobody may be there to read it; the exit code says the same.
     match outcome {
@@ -64,12 +77,15 @@ fn as_text(name: &str, outcome: &Result<Loaded, Report>, failed: bool) -> Result
     Ok(())
 }
 
-fn as_json(ok: bool, warnings: &[Diagnostic], report: Option<&Report>) -> Value {
-    let all = warnings.iter().chain(report.iter().flat_map(|r| &r.diagnostics));
+fn as_json(ok: bool, outcomes: &[Outcome]) -> Value {
+    let found = |outcome: &'_ Outcome| match outcome {
+        Ok(loaded) => loaded.warnings.iter().map(diagnostic).collect::<Vec<_>>(),
+        Err(report) => report.diagnostics.iter().map(diagnostic).collect(),
+    };
     json!({
         "ok": ok,
-        "diagnostics": all.map(diagnostic).collect::<Vec<_>>(),
-        "omitted": report.map_or(0, |r| r.omitted),
+        "diagnostics": outcomes.iter().flat_map(found).collect::<Vec<_>>(),
+        "omitted": outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).map(|r| r.omitted).sum::<usize>(),
     })
 }
 

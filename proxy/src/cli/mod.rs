@@ -35,11 +35,11 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli, env: &Environment) -> Result<(), Failure> {
     match cli.command {
         None if cli.dump => check::dump(&cli.run, env),
-        None if cli.check => check::check(&cli.run, env, check::Format::Text, check::Strictness::Errors),
+        None if cli.check => check::check(&[&cli.run], env, check::Format::Text, check::Strictness::Errors),
         None => start(cli.run, env),
-        Some(Command::Run(args)) => start(*args, env),
+        Some(Command::Run(args)) => start(args.into_run(), env),
         Some(Command::Check(args)) => args.check(env),
-        Some(Command::Config { command }) => config(&command, env),
+        Some(Command::Config { command }) => config(command, env),
         Some(Command::Reload(args)) => orders::reload(&args.at, env),
         Some(Command::Drain(args)) => orders::drain(&args, env),
         Some(Command::Status(args)) => orders::status(&args, env),
@@ -48,7 +48,7 @@ fn dispatch(cli: Cli, env: &Environment) -> Result<(), Failure> {
     }
 }
 
-fn config(command: &ConfigCommand, env: &Environment) -> Result<(), Failure> {
+fn config(command: ConfigCommand, env: &Environment) -> Result<(), Failure> {
     match command {
         ConfigCommand::Show(args) => args.show(env),
         ConfigCommand::Schema => print(&schema::render()),

@@ -64,7 +64,8 @@ impl Rung {
         }
     }
 
-    /// The last write may have taken a reset off the sink and not told of it. The next one, tried at once, will tell.
+    /// The last write may have taken a reset off the sink and not told of it. Its end, or that of the next one, which
+    /// is tried at once, will tell.
     fn is_in_doubt(&self) -> bool {
         match self {
             Self::Splice(splice) => splice.is_in_doubt(),
@@ -102,7 +103,7 @@ pub(super) struct Standing {
     phase: Phase,
     /// Its rung has a write to its sink under way.
     is_writing: bool,
-    /// Whether its sink was reset is not known, until that rung's next write.
+    /// Whether its sink was reset is not known, until that rung's write ends or its next one does.
     is_in_doubt: bool,
 }
 

@@ -1,9 +1,10 @@
 //! What a listener says that does not go together.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Display, hash::Hash};
 
 use super::{http, where_is};
 use crate::{
+    diagnostic::quoted,
     file::{document::Document, findings::Findings, section::Read, source::Place},
     model::{Address, Network, SniPattern},
 };
@@ -23,6 +24,7 @@ pub(super) fn check(document: &Document, findings: &mut Findings) {
             http::listener(listener, findings);
         } else {
             routes(listener, findings);
+            peek(listener, findings);
         }
     }
 }
@@ -113,7 +115,34 @@ fn routes(listener: &Read, findings: &mut Findings) {
             }
             continue;
         }
+        repeated("sni", when.patterns("sni").unwrap_or_default(), findings);
+        repeated("alpn", when.texts("alpn").unwrap_or_default(), findings);
         taken.take(when, findings);
+    }
+}
+
+/// Without routes nothing is peeked at.
+fn peek(listener: &Read, findings: &mut Findings) {
+    // Routes with a slip in them were meant to be there.
+    if !listener.tables("routes").is_empty() || !listener.is_whole {
+        return;
+    }
+    for key in ["peek_timeout", "peek_bytes_max"].into_iter().filter(|key| listener.is_written(key)) {
+        let help = format!("leave it out, or add [[listeners.routes]] to {}", listener.title);
+        findings.warning(listener.place_of(key), format!("`{key}` has no effect without routes"), Some(help));
+    }
+}
+
+/// The same in the list of one route, where it is a slip, for another name was probably meant.
+fn repeated<'r, T: Eq + Hash + Display>(key: &str, all: &'r [(T, Place)], findings: &mut Findings) {
+    let mut seen: HashMap<&'r T, &'r Place> = HashMap::new();
+    for (item, place) in all {
+        if let Some(first) = seen.get(item) {
+            let help = format!("the first time is {}; leave this one out", where_is(first, findings));
+            findings.error(place.clone(), format!("{} is twice in `{key}`", quoted(&item.to_string())), Some(help));
+        } else {
+            seen.insert(item, place);
+        }
     }
 }
 

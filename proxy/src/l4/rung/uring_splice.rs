@@ -50,8 +50,11 @@ impl UringSplice {
         matches!(self.at, At::Source)
     }
 
+    /// A worker thread may have taken a reset off the socket in the middle of a write before that write tells of
+    /// itself; a receive that is told of the end in between was told too much. The socket is non-blocking, so no write
+    /// is under way for long.
     pub(in crate::l4) fn is_in_doubt(&self) -> bool {
-        self.short
+        self.short || self.is_emptying()
     }
 
     pub(in crate::l4) fn is_emptying(&self) -> bool {
