@@ -473,7 +473,10 @@ fn requests_are_counted(mode: Mode) {
         (format!("balance_requests_total{{{of},method=\"GET\",status=\"5xx\"}}"), 1.0),
         (format!("balance_request_duration_seconds_count{{{of}}}"), 4.0),
         (format!("balance_pool_connections_reused_total{{{of}}}"), 3.0),
-        ("balance_http_requests_total{listener=\"web\",route=\"default\",method=\"GET\",status=\"2xx\"}".to_owned(), 3.0),
+        (
+            "balance_http_requests_total{listener=\"web\",route=\"default\",method=\"GET\",status=\"2xx\"}".to_owned(),
+            3.0,
+        ),
         ("balance_request_errors_total{error_type=\"path\"}".to_owned(), 1.0),
         ("balance_retries_total".to_owned(), 0.0),
     ] {
