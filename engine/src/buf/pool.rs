@@ -174,6 +174,10 @@ impl ClassPool {
         }
     }
 
+    fn free_bytes(&self) -> u64 {
+        (self.stats.capacity - self.stats.in_use) * self.stats.size
+    }
+
     fn leased_bytes(&self) -> u64 {
         self.chunks.iter().filter_map(|chunk| chunk.memory.as_ref()).map(Memory::leased_bytes).sum()
     }
@@ -240,9 +244,12 @@ impl BufferPool {
         }
     }
 
-    /// More than a quarter of the process's cap is in use: from here on nobody should hoard.
+    /// More than a quarter of the process's cap is in use: from here on nobody should hoard. What this pool holds and
+    /// has not handed out is not in use, for it serves again at once; of other shards' pools only they know.
     pub fn is_scarce(&self) -> bool {
-        self.0.budget.leased() > self.0.budget.bytes_max() / 4
+        let (leased, enough) = (self.0.budget.leased(), self.0.budget.bytes_max() / 4);
+        let free = || self.0.classes.iter().map(|class| class.borrow().free_bytes()).sum::<u64>();
+        leased > enough && leased - free().min(leased) > enough
     }
 
     /// A shrink may have something to free, now or later.

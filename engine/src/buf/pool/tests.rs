@@ -62,6 +62,19 @@ fn the_cap_is_kept_and_counted() {
     assert!(pool.take(Class::Small).is_some());
 }
 
+/// What a burst has left free is not yet given back, and serves again: others need not do with less for it.
+#[test]
+fn free_memory_of_a_pool_is_not_scarce() {
+    let (pool, budget) = pool_of(4 << 20);
+    let mut buffers: Vec<Buffer> = (0..33).map(|_| pool.take(Class::Medium).unwrap()).collect();
+    assert!(pool.is_scarce(), "more than a quarter is handed out");
+    buffers.pop();
+    assert!(!pool.is_scarce());
+    assert!(budget.leased() > budget.bytes_max() / 4, "its chunks are still there");
+    let other = BufferPool::new(Sizes::default(), budget);
+    assert!(other.is_scarce(), "of other pools only they know what is free");
+}
+
 #[test]
 fn idle_chunks_are_given_back_and_only_those() {
     let (pool, budget) = pool_of(64 << 20);
