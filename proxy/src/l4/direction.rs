@@ -12,7 +12,7 @@ use super::{
 };
 use crate::report::RungKind;
 use balance_engine::{driver::Errno, net::Socket};
-use std::task::Context;
+use std::{sync::Once, task::Context};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -314,10 +314,19 @@ fn enter(rung: RungKind, ends: &mut Ends<'_, '_>) -> Rung {
         }
         RungKind::Bundle => Rung::Gather(Box::new(Gather::new(ends.source, ZeroCopy::Off)), rung),
         RungKind::SendZc => {
+            if let Err(why) = ends.sink.expect_zero_copy() {
+                tell_once(why);
+            }
             let zero_copy = ZeroCopy::From { bytes: ends.settings.zc_min, copies: 0 };
             Rung::Gather(Box::new(Gather::new(ends.source, zero_copy)), rung)
         }
         RungKind::Splice => Rung::Splice(Box::new(Splice::new(ends.source))),
         RungKind::UringSplice => Rung::UringSplice(Box::new(UringSplice::new(ends.source))),
     }
+}
+
+/// It is the same for all connections, mostly, and `balance_buffers_registrations_refused` counts.
+fn tell_once(why: Errno) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| tracing::warn!(%why, "send-zc: memory cannot be registered with io_uring; sends go without"));
 }

@@ -8,6 +8,8 @@
 //!                                             released: these buffers are free
 //! ```
 //!
+//! Zero-copy sends are made from memory that is registered with the ring, as far as it goes, or else from any.
+//!
 //! Memory is lent to the kernel until it is released, so what is sent but not released counts against a limit, or a
 //! peer that acknowledges nothing would hold any amount. Where the kernel reports again and again that it copied after
 //! all (loopback always does), zero copy costs and gives nothing, and the direction goes on without.
@@ -63,6 +65,8 @@ pub(in crate::l4) enum ZeroCopy {
 pub(in crate::l4) struct ZeroCopyReports {
     pub(in crate::l4) zero_copied: u32,
     pub(in crate::l4) copied: u32,
+    /// Of both, those from registered memory.
+    pub(in crate::l4) registered: u32,
     pub(in crate::l4) switched_off: bool,
 }
 
@@ -189,7 +193,8 @@ impl Gather {
         {
             self.unreleased_bytes -= *bytes;
             self.unreleased.pop_front();
-            let BatchEvent::Released { mut batch, copied } = event else { continue };
+            let BatchEvent::Released { mut batch, copied, registered } = event else { continue };
+            reports.registered += u32::from(registered);
             self.note(copied, reports);
             if self.unreleased.is_empty()
                 && let Some(sent) = self.short.take()
