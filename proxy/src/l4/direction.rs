@@ -84,6 +84,8 @@ pub(super) struct Direction {
     wanted: Option<RungKind>,
     /// The source has ended, unless the send to it that is under way turns out to have been told of a reset.
     ended: bool,
+    /// On copy: buffers are sent together, several at once.
+    gathers: bool,
     #[cfg(test)]
     follower: super::script::Follower,
 }
@@ -135,6 +137,7 @@ impl Direction {
             self.leave_for(to, &mut ends);
             return Progress::Moved;
         }
+        self.gather_or_not(&ends);
         let rung = self.rung();
         let step = match &mut self.rung {
             Rung::Copy(_) => self.copy(&mut ends),
@@ -175,6 +178,7 @@ impl Direction {
 
     fn close(&mut self, phase: Phase) {
         self.phase = phase;
+        self.gathers = false;
         self.rung = Rung::default();
         self.wanted = None;
     }
@@ -253,8 +257,24 @@ impl Direction {
     }
 
     fn heed(&mut self, advice: Advice) {
-        if let Advice::Change(to) = advice {
-            self.wanted = Some(to);
+        match advice {
+            Advice::Stay => {}
+            Advice::Change(to) => self.wanted = Some(to),
+            Advice::Together | Advice::Alone => {
+                self.observer.start_over();
+                self.gathers = advice == Advice::Together;
+            }
+        }
+    }
+
+    /// Nothing of the receive changes with that, so this needs no [`Leaving`].
+    fn gather_or_not(&mut self, ends: &Ends<'_, '_>) {
+        match &self.rung {
+            Rung::Copy(_) if self.gathers && !ends.sink.is_sending() => {
+                self.rung = Rung::Gather(Box::new(Gather::small()), RungKind::Copy);
+            }
+            Rung::Gather(gather, RungKind::Copy) if !self.gathers && gather.is_empty() => self.rung = Rung::default(),
+            _ => {}
         }
     }
 
@@ -274,6 +294,7 @@ impl Direction {
         let copy = match std::mem::take(&mut self.rung) {
             Rung::Copy(copy) => copy,
             Rung::Gather(..) => {
+                self.gathers = false;
                 ends.source.set_bulk_recv(false);
                 Copy::default()
             }

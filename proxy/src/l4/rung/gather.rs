@@ -1,4 +1,5 @@
-//! Bulk receives, gathered and sent by one call: the rungs `bundle` and `send-zc`.
+//! Bulk receives, gathered and sent by one call: the rungs `bundle` and `send-zc`; and bulk on `copy`, where that is all
+//! there may be.
 //!
 //! ```text
 //!   source ──► several large buffers at once ──► batch ──► one vectored send ──► buffers back
@@ -73,6 +74,15 @@ pub(in crate::l4) struct ZeroCopyReports {
 impl Gather {
     pub(in crate::l4) fn new(source: &mut Socket, zero_copy: ZeroCopy) -> Self {
         source.set_bulk_recv(true);
+        Self::of(zero_copy)
+    }
+
+    /// Of what the source receives as it is: small buffers.
+    pub(in crate::l4) fn small() -> Self {
+        Self::of(ZeroCopy::Off)
+    }
+
+    fn of(zero_copy: ZeroCopy) -> Self {
         Self {
             filling: Box::default(),
             sending: None,
