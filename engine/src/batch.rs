@@ -1,6 +1,6 @@
 //! Several chunks that are sent by one operation, in order.
 
-use crate::ops::Chunk;
+use crate::{buf::Region, ops::Chunk};
 use std::collections::VecDeque;
 
 /// Chunks on their way to one socket. Boxed when it is lent, so that the kernel's pointers into it hold.
@@ -92,12 +92,32 @@ impl Batch {
         bytes
     }
 
+    /// All of its memory is this region's.
+    pub(crate) fn lies_in(&self, region: &Region) -> bool {
+        self.chunks.iter().all(|chunk| region.holds(&chunk.buffer))
+    }
+
+    /// Where the bytes are, if they lie one behind the other. To be asked after [`Batch::header`], and good as long.
+    pub(crate) fn one_piece(&self) -> Option<(*const u8, u32)> {
+        let [piece] = self.vector.as_slice() else { return None };
+        Some((piece.iov_base.cast_const().cast(), u32::try_from(piece.iov_len).ok()?))
+    }
+
     /// What sendmsg(2) is to be given. Good until the batch is changed or dropped.
     pub(crate) fn header(&mut self) -> *const libc::msghdr {
         self.vector.clear();
         for part in &self.parts {
             let bytes = part.bytes();
-            self.vector.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
+            match self.vector.last_mut() {
+                // A full buffer, and its neighbour.
+                Some(last) if last.iov_base.addr() + last.iov_len == bytes.as_ptr().addr() => {
+                    last.iov_len += bytes.len();
+                }
+                _ => {
+                    let iov_base = bytes.as_ptr().cast_mut().cast();
+                    self.vector.push(libc::iovec { iov_base, iov_len: bytes.len() });
+                }
+            }
         }
         // SAFETY: msghdr is plain data, for which all zeroes is a value: no address, no control data.
         let header = self.header.get_or_insert_with(|| Box::new(unsafe { std::mem::zeroed() }));
@@ -175,5 +195,19 @@ mod tests {
         let lens: Vec<usize> = batch.vector.iter().map(|v| v.iov_len).collect();
         assert_eq!(lens, [6, 20]);
         assert_eq!(batch.vector[0].iov_base.cast_const().cast(), batch.parts[0].bytes().as_ptr());
+        assert_eq!(batch.one_piece(), None);
+    }
+
+    #[test]
+    fn neighbours_are_one_piece() {
+        let mut batch = batch(&[4096, 4096, 10, 5]);
+        batch.advance(1);
+        batch.header();
+        let lens: Vec<usize> = batch.vector.iter().map(|v| v.iov_len).collect();
+        assert_eq!(lens, [4095 + 4096 + 10, 5], "a buffer that is not full ends a piece");
+        batch.advance(4095 + 4096);
+        batch.advance(10);
+        batch.header();
+        assert_eq!(batch.one_piece(), Some((batch.parts[0].bytes().as_ptr(), 5)));
     }
 }

@@ -277,6 +277,10 @@ impl Handle {
         self.0.driver.borrow_mut().splice_out(pipe, to, max)
     }
 
+    pub(crate) fn expect_zero_copy(&self, desc: Desc) -> Result<(), Errno> {
+        self.0.driver.borrow_mut().expect_zero_copy(desc)
+    }
+
     pub(crate) fn local_addr(&self, desc: Desc) -> Result<Peer, Errno> {
         self.0.driver.borrow().local_addr(desc)
     }
@@ -295,6 +299,8 @@ impl Handle {
         loop_.min_wait_turns = counters.min_wait_turns;
         let mut buffers = self.0.pool.stats();
         buffers.ring = counters.ring_buffers;
+        buffers.registered_bytes = counters.registered_bytes;
+        buffers.registrations_refused = counters.registrations_refused;
         EngineStats {
             loop_,
             tasks: self.0.executor.stats(),

@@ -64,6 +64,10 @@ pub struct BufferStats {
     pub ring: u64,
     /// Bytes of the process-wide cap that this shard holds.
     pub leased_bytes: u64,
+    /// Of them, registered for zero-copy sends now; what several rings know counts once for each.
+    pub registered_bytes: u64,
+    /// Rings with which no memory could be registered.
+    pub registrations_refused: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

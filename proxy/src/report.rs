@@ -244,6 +244,8 @@ pub struct RungReport {
     pub zero_copied: u64,
     /// … and that were not.
     pub copied: u64,
+    /// Of both, those from memory that was registered with the ring before.
+    pub registered: u64,
     /// Directions that gave zero copy up, because it was none.
     pub switched_off: u64,
 }

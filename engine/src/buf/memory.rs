@@ -44,6 +44,22 @@ impl Memory {
     pub(super) fn leased_bytes(&self) -> u64 {
         self.lease.bytes()
     }
+
+    /// Give pages back to the system; they come again as zeros when somebody writes. Nobody else may use them now.
+    pub(super) fn release_pages(&self, from: usize, bytes: usize) {
+        debug_assert!(from + bytes <= self.bytes, "outside of the memory");
+        // SAFETY: the sum lies within the mapping.
+        let start = unsafe { self.base.add(from) };
+        release_pages(start, bytes);
+    }
+}
+
+/// As [`Memory::release_pages`].
+pub(super) fn release_pages(start: NonNull<u8>, bytes: usize) {
+    // SAFETY: the caller owns the range, whole pages of a private mapping of ours, and has nobody read it meanwhile. The
+    // kernel writes to buffers only inside our own system calls.
+    let result = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
+    debug_assert_eq!(result, 0, "the kernel refused to take pages back");
 }
 
 impl Drop for Memory {

@@ -11,6 +11,8 @@
 //! * A pool lives as long as any of its buffers, those lent to a ring included: a leaked buffer leaks memory, it is
 //!   never freed under the kernel's hands.
 //! * The cap of the process is looked at once a chunk, never once a buffer.
+//! * The pages of a [`Region`] are never given back or unmapped as long as it exists: a kernel to which they were
+//!   registered would go on to use these, and not those that came in their place.
 //! * Bytes that nobody has written are zero or what the buffer's last owner left there (in debug builds a poison, so
 //!   that whoever reads them is found out).
 
@@ -89,12 +91,13 @@ impl Buffer {
     }
 
     /// Give the pages behind the buffer back to the system; they come again as zeros when somebody writes. For buffers
-    /// that will lie idle.
-    pub fn release_pages(&mut self) {
-        // SAFETY: the range is whole pages of our own private mapping, and the exclusive borrow says that nobody reads
-        // it meanwhile. The kernel writes to buffers only inside our own system calls.
-        let result = unsafe { libc::madvise(self.ptr.as_ptr().cast(), self.capacity(), libc::MADV_DONTNEED) };
-        debug_assert_eq!(result, 0, "the kernel refused to take pages back");
+    /// that will lie idle. `false`: not those of a [`Region`].
+    pub fn release_pages(&mut self) -> bool {
+        let may = !self.pool.is_in_region(self.id);
+        if may {
+            memory::release_pages(self.ptr, self.capacity());
+        }
+        may
     }
 }
 
@@ -121,6 +124,44 @@ impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
         self.pool.give_back(self.id, self.ptr);
+    }
+}
+
+/// Memory of many buffers of one class in one piece, for the kernel to be told of it as a whole.
+///
+/// As long as it exists, buffers of that class are taken from it first, and its pages stay what they are.
+pub struct Region {
+    pool: Rc<Inner>,
+    class: Class,
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Region {
+    pub fn as_ptr(&self) -> *const u8 {
+        self.base.as_ptr()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// True exactly when all of `buffer` lies in it.
+    pub fn holds(&self, buffer: &Buffer) -> bool {
+        let from = self.base.as_ptr().addr();
+        (from..from + self.bytes).contains(&buffer.as_ptr().addr())
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.pool.close_region(self.class);
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region").field("base", &self.base).field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 

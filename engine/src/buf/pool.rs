@@ -3,6 +3,7 @@
 //! ```text
 //!   class: chunks  [0: base, free=…0110]  [1: (unmapped)]  [2: base, free=…1111, idle since t]
 //!          roomy   {0, 2}                 the mapped chunks that have a free buffer; the lowest serves next
+//!          region  2                      a chunk of many buffers that serves before all others, and stays
 //! ```
 
 use std::array;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::Memory;
-use super::{Budget, Buffer, Class, Sizes};
+use super::{Budget, Buffer, Class, Region, Sizes};
 use crate::bitset::BitSet;
 use crate::clock::Timestamp;
 use crate::stats::{BufferClassStats, BufferStats};
@@ -21,6 +22,12 @@ use crate::stats::{BufferClassStats, BufferStats};
 /// Small buffers share a chunk of this size, which is 64 of the default small class: one word of bitmap.
 const CHUNK_BYTES: usize = 256 << 10;
 const SLOTS_MAX: usize = 64;
+/// What a region takes at most, which is all slots of a chunk of the default medium class …
+const REGION_BYTES_MAX: u64 = 2 << 20;
+/// … and at most this part of the process's cap. A shard has one.
+const REGION_SHARE: u64 = 16;
+/// Fewer buffers in one piece are not worth it.
+const REGION_SLOTS_MIN: u64 = 8;
 /// Buffers start on pages, for O_DIRECT and for the kernel's page-wise copies.
 const PAGE: usize = 4096;
 /// Keeps a capacity in the `u32` that a [`Buffer`] has room for.
@@ -49,6 +56,8 @@ pub(super) fn class_of(id: u32) -> Class {
 struct Chunk {
     /// `None` once the chunk was given back to the kernel.
     memory: Option<Memory>,
+    /// One bit for every buffer.
+    all_free: u64,
     /// Bit `i` is set exactly when buffer `i` is in the pool.
     free: u64,
     /// When a shrink first saw the chunk wholly free; forgotten when a buffer is taken from it.
@@ -59,10 +68,12 @@ struct Chunk {
 struct ClassPool {
     class: Class,
     size: usize,
-    /// One bit for every buffer of a chunk.
-    all_free: u64,
+    /// Buffers of an ordinary chunk.
+    slots: u32,
     chunks: Vec<Chunk>,
     roomy: BitSet,
+    /// The chunk of which there is a [`Region`].
+    region: Option<usize>,
     stats: BufferClassStats,
 }
 
@@ -73,22 +84,20 @@ impl ClassPool {
         Self {
             class,
             size,
-            all_free: u64::MAX >> (SLOTS_MAX - slots),
+            slots: slots as u32,
             chunks: Vec::new(),
             roomy: BitSet::default(),
+            region: None,
             stats: BufferClassStats { size: size as u64, ..BufferClassStats::default() },
         }
     }
 
-    fn slots(&self) -> u64 {
-        u64::from(self.all_free.count_ones())
-    }
-
     #[inline]
     fn take(&mut self, budget: &Arc<Budget>) -> Option<(NonNull<u8>, u32)> {
-        let number = match self.roomy.first() {
+        let in_region = self.region.filter(|number| self.chunks[*number].free != 0);
+        let number = match in_region.or_else(|| self.roomy.first()) {
             Some(number) => number,
-            None => self.grow(budget)?,
+            None => self.grow(self.slots, budget)?,
         };
         let chunk = &mut self.chunks[number];
         let base = chunk.memory.as_ref()?.base();
@@ -105,11 +114,11 @@ impl ClassPool {
         Some((ptr, id_of(number, self.class, slot)))
     }
 
-    /// Maps the lowest chunk that has no memory and returns its number.
+    /// Maps the lowest chunk that has no memory, of so many buffers, and returns its number.
     #[cold]
-    fn grow(&mut self, budget: &Arc<Budget>) -> Option<usize> {
+    fn grow(&mut self, slots: u32, budget: &Arc<Budget>) -> Option<usize> {
         // The lease first: a pool at its cap is asked often, and must say no without a walk.
-        let bytes = self.slots() * self.size as u64;
+        let bytes = u64::from(slots) * self.size as u64;
         let lease = if self.chunks.len() < CHUNKS_MAX { budget.lease(bytes) } else { None };
         let Some(memory) = lease.and_then(Memory::map) else {
             self.stats.refused_total += 1;
@@ -117,15 +126,43 @@ impl ClassPool {
         };
         let hole = self.chunks.iter().position(|chunk| chunk.memory.is_none());
         let number = hole.unwrap_or(self.chunks.len());
-        let chunk = Chunk { memory: Some(memory), free: self.all_free, idle_since: None };
+        let all_free = u64::MAX >> (SLOTS_MAX as u32 - slots);
+        let chunk = Chunk { memory: Some(memory), all_free, free: all_free, idle_since: None };
         if number == self.chunks.len() {
             self.chunks.push(chunk);
         } else {
             self.chunks[number] = chunk;
         }
         self.roomy.insert(number);
-        self.stats.capacity += self.slots();
+        self.stats.capacity += u64::from(slots);
         Some(number)
+    }
+
+    /// The chunk for a region, from its last time if it is still there.
+    fn open_region(&mut self, budget: &Arc<Budget>) -> Option<(NonNull<u8>, usize)> {
+        let affordable = REGION_BYTES_MAX.min(budget.bytes_max() / REGION_SHARE) / self.size as u64;
+        let slots = affordable.min(SLOTS_MAX as u64);
+        if self.region.is_some() || slots < REGION_SLOTS_MIN {
+            return None;
+        }
+        let is_one = |chunk: &Chunk| chunk.memory.is_some() && u64::from(chunk.all_free.count_ones()) == slots;
+        let number = match self.chunks.iter().position(is_one) {
+            Some(number) => number,
+            None => self.grow(slots as u32, budget)?,
+        };
+        let base = self.chunks[number].memory.as_ref()?.base();
+        self.region = Some(number);
+        Some((base, slots as usize * self.size))
+    }
+
+    /// The pages of the free buffers go back now, for the kernel has taken in all of them; the others when their
+    /// owners say so, and the chunk when it is idle.
+    fn close_region(&mut self) {
+        let Some(chunk) = self.region.take().and_then(|number| self.chunks.get(number)) else { return };
+        let Some(memory) = &chunk.memory else { return };
+        for slot in (0..SLOTS_MAX).filter(|slot| chunk.free & 1 << slot != 0) {
+            memory.release_pages(slot * self.size, self.size);
+        }
     }
 
     #[inline]
@@ -159,19 +196,23 @@ impl ClassPool {
 
     fn shrink(&mut self, now: Timestamp, idle_max: Duration) {
         for (number, chunk) in self.chunks.iter_mut().enumerate() {
-            if chunk.free != self.all_free || chunk.memory.is_none() {
+            if chunk.free != chunk.all_free || chunk.memory.is_none() || self.region == Some(number) {
                 continue;
             }
             let since = *chunk.idle_since.get_or_insert(now);
             if now - since >= idle_max {
                 chunk.memory = None;
                 self.roomy.remove(number);
-                self.stats.capacity -= u64::from(self.all_free.count_ones());
+                self.stats.capacity -= u64::from(chunk.all_free.count_ones());
             }
         }
         while self.chunks.last().is_some_and(|chunk| chunk.memory.is_none()) {
             self.chunks.pop();
         }
+    }
+
+    fn free_bytes(&self) -> u64 {
+        (self.stats.capacity - self.stats.in_use) * self.stats.size
     }
 
     fn leased_bytes(&self) -> u64 {
@@ -190,6 +231,14 @@ impl Inner {
     #[inline]
     pub(super) fn give_back(&self, id: u32, ptr: NonNull<u8>) {
         self.classes[class_of(id) as usize].borrow_mut().give_back(id, ptr);
+    }
+
+    pub(super) fn is_in_region(&self, id: u32) -> bool {
+        self.classes[class_of(id) as usize].borrow().region == Some((id >> CHUNK_SHIFT) as usize)
+    }
+
+    pub(super) fn close_region(&self, class: Class) {
+        self.classes[class as usize].borrow_mut().close_region();
     }
 }
 
@@ -213,6 +262,13 @@ impl BufferPool {
         let mut pool = self.0.classes[class as usize].borrow_mut();
         let (ptr, id) = pool.take(&self.0.budget)?;
         Some(Buffer { ptr, pool: Rc::clone(&self.0), id, capacity: pool.size as u32 })
+    }
+
+    /// Memory in one piece from which buffers of `class` are taken first, as long as the region exists: up to 2 MiB,
+    /// less where the cap of the process is small. `None` while there is another region of this class, or no memory.
+    pub fn open_region(&self, class: Class) -> Option<Region> {
+        let (base, bytes) = self.0.classes[class as usize].borrow_mut().open_region(&self.0.budget)?;
+        Some(Region { pool: Rc::clone(&self.0), class, base, bytes })
     }
 
     /// The smallest class whose buffers hold `bytes`; `None` when not even a huge one does.
@@ -240,16 +296,20 @@ impl BufferPool {
         }
     }
 
-    /// More than a quarter of the process's cap is in use: from here on nobody should hoard.
+    /// More than a quarter of the process's cap is in use: from here on nobody should hoard. What this pool holds and
+    /// has not handed out is not in use, for it serves again at once; of other shards' pools only they know.
     pub fn is_scarce(&self) -> bool {
-        self.0.budget.leased() > self.0.budget.bytes_max() / 4
+        let (leased, enough) = (self.0.budget.leased(), self.0.budget.bytes_max() / 4);
+        let free = || self.0.classes.iter().map(|class| class.borrow().free_bytes()).sum::<u64>();
+        leased > enough && leased - free().min(leased) > enough
     }
 
     /// A shrink may have something to free, now or later.
     pub fn has_idle_chunks(&self) -> bool {
         self.0.classes.iter().any(|class| {
             let class = class.borrow();
-            class.chunks.iter().any(|chunk| chunk.memory.is_some() && chunk.free == class.all_free)
+            let is_idle = |chunk: &Chunk| chunk.memory.is_some() && chunk.free == chunk.all_free;
+            class.chunks.iter().enumerate().any(|(number, chunk)| is_idle(chunk) && class.region != Some(number))
         })
     }
 
@@ -258,11 +318,13 @@ impl BufferPool {
         self.0.classes.iter().map(|class| class.borrow().stats.in_use).sum()
     }
 
-    /// `ring` is zero here: only the driver knows what it has lent to its receive ring.
+    /// What only the driver knows, of its receive ring and what is registered, is zero here.
     pub fn stats(&self) -> BufferStats {
         BufferStats {
             classes: array::from_fn(|class| self.0.classes[class].borrow().stats),
             ring: 0,
+            registered_bytes: 0,
+            registrations_refused: 0,
             leased_bytes: self.0.classes.iter().map(|class| class.borrow().leased_bytes()).sum(),
         }
     }

@@ -264,10 +264,12 @@ pub enum Outcome {
         batch: Option<Box<Batch>>,
         result: Result<u32, Errno>,
     },
-    /// The kernel is done with the bytes of a batch. `copied`: it had to copy them after all.
+    /// The kernel is done with the bytes of a batch. `copied`: it had to copy them after all. `registered`: they were
+    /// in memory that it knew before.
     Released {
         batch: Box<Batch>,
         copied: bool,
+        registered: bool,
     },
     Spliced {
         pipe: Box<Pipe>,
@@ -325,6 +327,10 @@ pub struct DriverCounters {
     pub min_wait_turns: u64,
     /// Small buffers lent to the kernel's receive ring.
     pub ring_buffers: u64,
+    /// Bytes registered for zero-copy sends now, with each ring.
+    pub registered_bytes: u64,
+    /// Rings with which no memory could be registered.
+    pub registrations_refused: u64,
 }
 
 /// See the module's contract.
@@ -355,6 +361,15 @@ pub trait Driver {
     /// The descriptor (an eventfd) whose readability turns report as `woken`: at least once every time that it becomes
     /// readable, so who is told must read it.
     fn watch_wake(&mut self, fd: RawFd);
+
+    /// Zero-copy sends to this descriptor are about to come: register memory for them, from which bulk receives then
+    /// take their buffers first. They work without, too.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP where there is no such thing, ENOMEM by RLIMIT_MEMLOCK, ENOBUFS where the pool has no memory for it.
+    fn expect_zero_copy(&mut self, _desc: Desc) -> Result<(), Errno> {
+        Err(Errno(libc::EOPNOTSUPP))
+    }
 
     /// Start an operation. Never fails here: what is wrong comes as a completion.
     fn submit(&mut self, key: OpKey, op: Op) -> Token;

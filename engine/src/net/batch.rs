@@ -20,8 +20,8 @@ pub struct BatchSend {
 pub enum BatchEvent {
     /// So much was sent, or why nothing was. Without the batch, it comes by `Released` later.
     Sent { batch: Option<Box<Batch>>, result: Result<u32, Errno> },
-    /// The kernel is done with the bytes; `copied`: zero copy it was not.
-    Released { batch: Box<Batch>, copied: bool },
+    /// The kernel is done with the bytes. `copied`: zero copy it was not. `registered`: from memory that it knew.
+    Released { batch: Box<Batch>, copied: bool, registered: bool },
 }
 
 impl BatchSend {
@@ -41,7 +41,7 @@ impl BatchSend {
         }
         Poll::Ready(match outcome {
             Outcome::BatchSent { batch, result } => BatchEvent::Sent { batch, result },
-            Outcome::Released { batch, copied } => BatchEvent::Released { batch, copied },
+            Outcome::Released { batch, copied, registered } => BatchEvent::Released { batch, copied, registered },
             other => unreachable!("a batch is sent or released, not {other:?}"),
         })
     }

@@ -126,6 +126,15 @@ impl Socket {
         self.resume_recv();
     }
 
+    /// Zero-copy sends to this socket are about to come: see that there is registered memory, from which bulk receives
+    /// take their buffers first. An error says why there is none; they work without.
+    ///
+    /// # Errors
+    /// Those of [`crate::driver::Driver::expect_zero_copy`].
+    pub fn expect_zero_copy(&self) -> Result<(), Errno> {
+        self.handle.expect_zero_copy(self.desc)
+    }
+
     /// The receive was paused, has come to rest, and everything that came was read: from here on the socket may be read
     /// in another way, by splice. Whoever polls the receive meanwhile is woken when that is so.
     pub fn recv_is_quiet(&self) -> bool {

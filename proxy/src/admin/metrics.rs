@@ -324,7 +324,15 @@ impl Scrape {
         let help = "Small buffers lent to the receive ring";
         page.gauge("balance_buffers_ring", help, self.each(|r| r.engine.buffers.ring))?;
         let help = "Bytes of the process-wide buffer cap that the shard holds";
-        page.gauge("balance_buffers_leased_bytes", help, self.each(|r| r.engine.buffers.leased_bytes))
+        page.gauge("balance_buffers_leased_bytes", help, self.each(|r| r.engine.buffers.leased_bytes))?;
+        let help = "Bytes registered with io_uring for zero-copy sends, for each ring";
+        page.gauge("balance_buffers_registered_bytes", help, self.each(|r| r.engine.buffers.registered_bytes))?;
+        let help = "Rings with which no memory could be registered for zero-copy sends";
+        page.counter(
+            "balance_buffers_registrations_refused",
+            help,
+            self.each(|r| r.engine.buffers.registrations_refused),
+        )
     }
 
     fn rungs(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -343,6 +351,8 @@ impl Scrape {
         page.counter("balance_rung_zero_copied", help, each(|r| r.zero_copied))?;
         let help = "Zero-copy sends that the kernel copied after all";
         page.counter("balance_rung_copied", help, each(|r| r.copied))?;
+        let help = "Zero-copy sends, of both kinds, from memory that was registered with the ring before";
+        page.counter("balance_rung_registered", help, each(|r| r.registered))?;
         let help = "Directions that gave zero copy up because it was none";
         page.counter("balance_rung_switched_off", help, each(|r| r.switched_off))?;
         let help = "Pipes with bytes in them now";

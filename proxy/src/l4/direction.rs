@@ -12,7 +12,7 @@ use super::{
 };
 use crate::report::RungKind;
 use balance_engine::{driver::Errno, net::Socket};
-use std::task::Context;
+use std::{sync::Once, task::Context};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -85,6 +85,8 @@ pub(super) struct Direction {
     wanted: Option<RungKind>,
     /// The source has ended, unless the send to it that is under way turns out to have been told of a reset.
     ended: bool,
+    /// On copy: buffers are sent together, several at once.
+    gathers: bool,
     #[cfg(test)]
     follower: super::script::Follower,
 }
@@ -136,6 +138,7 @@ impl Direction {
             self.leave_for(to, &mut ends);
             return Progress::Moved;
         }
+        self.gather_or_not(&ends);
         let rung = self.rung();
         let step = match &mut self.rung {
             Rung::Copy(_) => self.copy(&mut ends),
@@ -176,6 +179,7 @@ impl Direction {
 
     fn close(&mut self, phase: Phase) {
         self.phase = phase;
+        self.gathers = false;
         self.rung = Rung::default();
         self.wanted = None;
     }
@@ -254,8 +258,24 @@ impl Direction {
     }
 
     fn heed(&mut self, advice: Advice) {
-        if let Advice::Change(to) = advice {
-            self.wanted = Some(to);
+        match advice {
+            Advice::Stay => {}
+            Advice::Change(to) => self.wanted = Some(to),
+            Advice::Together | Advice::Alone => {
+                self.observer.start_over();
+                self.gathers = advice == Advice::Together;
+            }
+        }
+    }
+
+    /// Nothing of the receive changes with that, so this needs no [`Leaving`].
+    fn gather_or_not(&mut self, ends: &Ends<'_, '_>) {
+        match &self.rung {
+            Rung::Copy(_) if self.gathers && !ends.sink.is_sending() => {
+                self.rung = Rung::Gather(Box::new(Gather::small()), RungKind::Copy);
+            }
+            Rung::Gather(gather, RungKind::Copy) if !self.gathers && gather.is_empty() => self.rung = Rung::default(),
+            _ => {}
         }
     }
 
@@ -275,6 +295,7 @@ impl Direction {
         let copy = match std::mem::take(&mut self.rung) {
             Rung::Copy(copy) => copy,
             Rung::Gather(..) => {
+                self.gathers = false;
                 ends.source.set_bulk_recv(false);
                 Copy::default()
             }
@@ -315,10 +336,19 @@ fn enter(rung: RungKind, ends: &mut Ends<'_, '_>) -> Rung {
         }
         RungKind::Bundle => Rung::Gather(Box::new(Gather::new(ends.source, ZeroCopy::Off)), rung),
         RungKind::SendZc => {
+            if let Err(why) = ends.sink.expect_zero_copy() {
+                tell_once(why);
+            }
             let zero_copy = ZeroCopy::From { bytes: ends.settings.zc_min, copies: 0 };
             Rung::Gather(Box::new(Gather::new(ends.source, zero_copy)), rung)
         }
         RungKind::Splice => Rung::Splice(Box::new(Splice::new(ends.source))),
         RungKind::UringSplice => Rung::UringSplice(Box::new(UringSplice::new(ends.source))),
     }
+}
+
+/// It is the same for all connections, mostly, and `balance_buffers_registrations_refused` counts.
+fn tell_once(why: Errno) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| tracing::warn!(%why, "send-zc: memory cannot be registered with io_uring; sends go without"));
 }

@@ -63,6 +63,10 @@ impl Default for LadderSettings {
 pub enum Advice {
     Stay,
     Change(RungKind),
+    /// Forced to copy: what has come is to be sent together from now on, several buffers at once …
+    Together,
+    /// … or each buffer alone again, which is cheaper for small messages.
+    Alone,
 }
 
 /// The memory of one direction.
@@ -85,7 +89,8 @@ impl Observer {
     pub fn copied(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
         self.burst = self.burst.saturating_add(bytes);
         match settings.forward {
-            Forward::Always(RungKind::Copy) => Advice::Stay,
+            Forward::Always(RungKind::Copy) if self.burst < settings.promote_bytes => Advice::Stay,
+            Forward::Always(RungKind::Copy) => self.spoken(settings, Advice::Together),
             // Refused once, it is not asked for at every buffer again.
             Forward::Always(RungKind::Splice | RungKind::UringSplice) if self.no_splice => Advice::Stay,
             Forward::Always(other) => Advice::Change(other),
@@ -93,14 +98,18 @@ impl Observer {
             Forward::Scripted(_) => Advice::Stay,
             Forward::Auto if self.burst < settings.promote_bytes => Advice::Stay,
             Forward::Auto => {
-                // A stream without a pause is one burst after another.
-                self.burst = 0;
-                self.spoke = true;
-                self.streak = self.streak.saturating_add(1);
                 let to = if self.no_splice { RungKind::Bundle } else { RungKind::Splice };
-                self.decide(settings.promote_after, to)
+                self.spoken(settings, Advice::Change(to))
             }
         }
+    }
+
+    /// A burst speaks for a change. A stream without a pause is one burst after another.
+    fn spoken(&mut self, settings: &LadderSettings, change: Advice) -> Advice {
+        self.burst = 0;
+        self.spoke = true;
+        self.streak = self.streak.saturating_add(1);
+        self.decide(settings.promote_after, change)
     }
 
     /// On the copy rung: the source has nothing more for now.
@@ -114,13 +123,18 @@ impl Observer {
 
     /// On a bulk rung: one read brought so many bytes, and the source has no more for now.
     pub fn bulk_read(&mut self, bytes: u32, settings: &LadderSettings) -> Advice {
-        if bytes >= settings.promote_bytes / 2 || settings.forward != Forward::Auto {
+        let back = match settings.forward {
+            Forward::Auto => Advice::Change(RungKind::Copy),
+            Forward::Always(RungKind::Copy) => Advice::Alone,
+            _ => Advice::Stay,
+        };
+        if bytes >= settings.promote_bytes / 2 || back == Advice::Stay {
             self.streak = 0;
             return Advice::Stay;
         }
         self.streak = self.streak.saturating_add(1);
         let after = u32::from(settings.demote_after.max(1)) << self.returns.min(8);
-        self.decide(u8::try_from(after).unwrap_or(u8::MAX), RungKind::Copy)
+        self.decide(u8::try_from(after).unwrap_or(u8::MAX), back)
     }
 
     /// Back on copy: count from the beginning.
@@ -133,12 +147,12 @@ impl Observer {
         *self = Self { no_splice: true, ..Self::default() };
     }
 
-    fn decide(&mut self, after: u8, to: RungKind) -> Advice {
+    fn decide(&mut self, after: u8, change: Advice) -> Advice {
         if self.streak < after.max(1) {
             return Advice::Stay;
         }
         self.streak = 0;
-        Advice::Change(to)
+        change
     }
 }
 
@@ -246,9 +260,21 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(observer.bulk_read(1, &forced), Advice::Stay);
         }
+    }
+
+    #[test]
+    fn forced_to_copy_bulk_is_sent_together_and_small_messages_are_not() {
         let copy = LadderSettings { forward: Forward::Always(RungKind::Copy), ..SETTINGS };
+        let mut observer = Observer::default();
         for _ in 0..100 {
-            assert_eq!(observer.copied(1 << 20, &copy), Advice::Stay);
+            assert_eq!(observer.copied(20 << 10, &copy), Advice::Stay);
+            observer.dried_up();
         }
+        assert_eq!([1 << 20, 1 << 20].map(|b| observer.copied(b, &copy)), [Advice::Stay, Advice::Together]);
+        observer.start_over();
+        for bytes in [1, 1, 1 << 20, 1, 1, 1, 1, 1] {
+            assert_eq!(observer.bulk_read(bytes, &copy), Advice::Stay);
+        }
+        assert_eq!(observer.bulk_read(1, &copy), Advice::Alone);
     }
 }

@@ -42,6 +42,7 @@ impl Tally {
         let of = &mut self.rungs[rung as usize];
         of.zero_copied += u64::from(reports.zero_copied);
         of.copied += u64::from(reports.copied);
+        of.registered += u64::from(reports.registered);
         of.switched_off += u64::from(reports.switched_off);
         self.changed |= reports.zero_copied + reports.copied > 0;
     }
@@ -68,6 +69,7 @@ impl Tally {
             total.refused += part.refused;
             total.zero_copied += part.zero_copied;
             total.copied += part.copied;
+            total.registered += part.registered;
             total.switched_off += part.switched_off;
         }
     }

@@ -67,6 +67,26 @@ fn every_rung_moves_every_byte(mode: Mode) {
 }
 scenario!(every_rung_moves_every_byte: uring, epoll, uring_floor, uring_real);
 
+/// Large sends go out of registered memory where the kernel knows that, and from any other memory where it does not;
+/// what is registered is given up when nothing is sent any more.
+fn zero_copy_sends_come_from_registered_memory(mode: Mode) {
+    let mut ladder = Ladder::start(mode, "[performance.forward]\nzc_min = \"4KiB\"\n");
+    for _ in 0..4 {
+        let (client, server) = ladder.pair("send-zc");
+        let some = Side { len: 8 * MIB, ..BRISK };
+        exchange(&client, some, &server, some);
+    }
+    let sends = ladder.rung_metric("copied", "send-zc") + ladder.rung_metric("zero_copied", "send-zc");
+    let registered = ladder.rung_metric("registered", "send-zc");
+    assert!(sends > 0.0, "nothing was sent without a copy");
+    assert_eq!(registered > 0.0, !mode.without.contains("registered"), "{registered} of {sends}");
+    assert!(registered <= sends, "{registered} of {sends}");
+    assert_eq!(ladder.rig.metric("balance_buffers_registrations_refused_total"), 0.0);
+    eventually("the memory back", || (ladder.rig.metric("balance_buffers_registered_bytes") == 0.0).then_some(()));
+    ladder.rig.settled();
+}
+scenario!(zero_copy_sends_come_from_registered_memory: uring, uring_real, uring_unregistered);
+
 /// Bursts of 1 B to 4 MiB with pauses, read in random pieces, both ways at once.
 fn bursts_of_any_size_stay_in_order(mode: Mode) {
     let mut ladder = Ladder::start(mode, "");

@@ -62,6 +62,19 @@ fn the_cap_is_kept_and_counted() {
     assert!(pool.take(Class::Small).is_some());
 }
 
+/// What a burst has left free is not yet given back, and serves again: others need not do with less for it.
+#[test]
+fn free_memory_of_a_pool_is_not_scarce() {
+    let (pool, budget) = pool_of(4 << 20);
+    let mut buffers: Vec<Buffer> = (0..33).map(|_| pool.take(Class::Medium).unwrap()).collect();
+    assert!(pool.is_scarce(), "more than a quarter is handed out");
+    buffers.pop();
+    assert!(!pool.is_scarce());
+    assert!(budget.leased() > budget.bytes_max() / 4, "its chunks are still there");
+    let other = BufferPool::new(Sizes::default(), budget);
+    assert!(other.is_scarce(), "of other pools only they know what is free");
+}
+
 #[test]
 fn idle_chunks_are_given_back_and_only_those() {
     let (pool, budget) = pool_of(64 << 20);
@@ -146,6 +159,61 @@ fn a_returned_buffer_is_poisoned() {
     let (pool, _) = pool_of(64 << 20);
     pool.take(Class::Small).unwrap().fill(1);
     assert!(pool.take(Class::Small).unwrap().iter().all(|byte| *byte == POISON));
+}
+
+#[test]
+fn a_region_serves_first_and_stays_while_it_exists() {
+    let (pool, budget) = pool_of(64 << 20);
+    let ordinary = pool.take(Class::Medium).unwrap();
+    let region = pool.open_region(Class::Medium).unwrap();
+    assert_eq!(region.bytes(), 2 << 20);
+    assert!(pool.open_region(Class::Medium).is_none(), "there is one of a class");
+    assert!(!region.holds(&ordinary));
+    let mut buffers: Vec<Buffer> = (0..64).map(|_| pool.take(Class::Medium).unwrap()).collect();
+    assert!(buffers.iter().all(|buffer| region.holds(buffer)));
+    assert!(!region.holds(&pool.take(Class::Medium).unwrap()), "it has an end");
+    buffers[0].fill(7);
+    assert!(!buffers[0].release_pages());
+    assert!(buffers[0].iter().all(|byte| *byte == 7), "its pages stay");
+    drop(buffers.drain(1..));
+    drop(ordinary);
+    for second in [1, 1000] {
+        pool.shrink(at(second), IDLE);
+    }
+    assert_eq!((budget.leased(), pool.stats().leased_bytes), (2 << 20, 2 << 20), "only the rest was idle");
+    assert!(!pool.has_idle_chunks());
+    drop(region);
+    assert!(buffers[0].release_pages());
+    buffers.clear();
+    assert!(pool.has_idle_chunks());
+    for second in [1001, 2000] {
+        pool.shrink(at(second), IDLE);
+    }
+    assert_eq!(budget.leased(), 0);
+}
+
+#[test]
+fn a_region_that_ends_gives_its_pages_back_and_the_next_one_takes_its_place() {
+    let (pool, budget) = pool_of(64 << 20);
+    let region = pool.open_region(Class::Medium).unwrap();
+    let (from, leased) = (region.as_ptr(), budget.leased());
+    pool.take(Class::Medium).unwrap().fill(7);
+    drop(region);
+    assert!(pool.take(Class::Medium).unwrap().iter().all(|byte| *byte == 0));
+    let region = pool.open_region(Class::Medium).unwrap();
+    assert_eq!((region.as_ptr(), budget.leased()), (from, leased));
+}
+
+#[test]
+fn a_region_keeps_to_its_share_of_the_cap() {
+    let (pool, _) = pool_of(8 << 20);
+    assert_eq!(pool.open_region(Class::Medium).unwrap().bytes(), 512 << 10);
+    let (pool, budget) = pool_of(2 << 20);
+    assert!(pool.open_region(Class::Medium).is_none());
+    assert_eq!(budget.leased(), 0);
+    let (pool, _) = pool_of(8 << 20);
+    let all: Vec<Buffer> = std::iter::from_fn(|| pool.take(Class::Medium)).collect();
+    assert!(pool.open_region(Class::Medium).is_none(), "{} buffers are the cap", all.len());
 }
 
 /// Each buffer carries a mark of its own at both ends; an overlap or a double hand-out would overwrite one.

@@ -6,12 +6,14 @@
 //!
 //! Nothing here knows how completions are timed: a test says what must come, never when.
 
+mod batches;
 mod chaos;
 mod flow;
 mod promises;
 mod rig;
 mod tcp;
 
+pub(crate) use batches::batches_arrive_in_order_and_come_back;
 pub(crate) use chaos::nothing_breaks_the_rules;
 pub(crate) use promises::{
     a_blocked_send_can_be_cancelled, a_connect_can_be_cancelled, a_send_waits_for_a_peer_that_has_closed_its_half,
@@ -43,7 +45,8 @@ macro_rules! contract_tests {
             a_connect_can_be_cancelled a_blocked_send_can_be_cancelled
             a_send_waits_for_a_peer_that_has_closed_its_half cancelling_what_is_over_does_nothing
             many_connections_at_once the_wake_descriptor_is_reported_every_time running_out_of_buffers_is_survived
-            time_passes_in_turns what_is_not_acknowledged_is_told nothing_breaks_the_rules);
+            time_passes_in_turns what_is_not_acknowledged_is_told batches_arrive_in_order_and_come_back
+            nothing_breaks_the_rules);
     };
     (@each $setup:expr, $($promise:ident)*) => {
         $(

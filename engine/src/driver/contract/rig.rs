@@ -126,7 +126,7 @@ impl Rig {
 
     pub(super) fn start(&mut self, op: Op) -> Ticket {
         self.started += 1;
-        let many = matches!(op, Op::Recv { .. });
+        let many = matches!(op, Op::Recv { .. } | Op::SendBatch { zero_copy: true, .. });
         let live = self.live.insert(Live { many, token: Token::NONE });
         let key = OpKey(live.to_u64());
         let token = self.driver.submit(key, op);
@@ -174,6 +174,8 @@ impl Rig {
             Outcome::Received { buffer, len } => {
                 assert!(many && *len > 0 && *len as usize <= buffer.len(), "{completion:?}");
             }
+            // The batch comes with the last completion, whichever that is.
+            Outcome::BatchSent { batch, .. } => assert_eq!(batch.is_none(), completion.more, "{completion:?}"),
             outcome => assert!(!completion.more, "{outcome:?} promises more"),
         }
         if let Outcome::Accepted { desc, .. } | Outcome::Connected(desc) = completion.outcome {

@@ -173,7 +173,7 @@ impl Net {
 
     pub(super) fn release(&mut self, host: usize, key: OpKey, batch: Box<Batch>) {
         let copied = self.rng.chance(1, 2);
-        let outcome = Outcome::Released { batch, copied };
+        let outcome = Outcome::Released { batch, copied, registered: false };
         let now = self.time.now();
         self.deliver(host, Completion { key, outcome, more: false }, now);
     }

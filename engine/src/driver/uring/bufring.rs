@@ -150,8 +150,9 @@ impl BufRing {
         }
         let hardly_used = taken < u32::from(self.at_first) && self.lent_count > self.at_first;
         if (taken == 0 || hardly_used) && !self.resting {
-            self.lent.iter_mut().flatten().for_each(Buffer::release_pages);
-            self.resting = true;
+            // Those that are registered keep their pages, and are asked again when they no longer are.
+            let kept = self.lent.iter_mut().flatten().filter_map(|buffer| (!buffer.release_pages()).then_some(()));
+            self.resting = kept.count() == 0;
         }
     }
 

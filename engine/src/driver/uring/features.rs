@@ -25,11 +25,24 @@ pub enum Feature {
     MinWait,
     /// A waiting ring is not iowait, Linux 6.15.
     NoIowait,
+    /// Zero-copy sends from registered memory.
+    Registered,
+    /// The same of several pieces at once, Linux 6.15. Needs [`Feature::Registered`].
+    RegisteredVector,
 }
 
 impl Feature {
-    pub const ALL: [Self; 7] =
-        [Self::Direct, Self::Install, Self::SetSockOpt, Self::Bundle, Self::NoSqArray, Self::MinWait, Self::NoIowait];
+    pub const ALL: [Self; 9] = [
+        Self::Direct,
+        Self::Install,
+        Self::SetSockOpt,
+        Self::Bundle,
+        Self::NoSqArray,
+        Self::MinWait,
+        Self::NoIowait,
+        Self::Registered,
+        Self::RegisteredVector,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,6 +53,8 @@ impl Feature {
             Self::NoSqArray => "nosqarray",
             Self::MinWait => "minwait",
             Self::NoIowait => "noiowait",
+            Self::Registered => "registered",
+            Self::RegisteredVector => "registeredvector",
         }
     }
 }
@@ -67,7 +82,7 @@ impl FromStr for Feature {
 
 /// A set of [`Feature`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Features(u8);
+pub struct Features(u16);
 
 impl Features {
     pub const NONE: Self = Self(0);
@@ -88,14 +103,15 @@ impl Features {
         others.iter().fold(self, |set, f| set.without(*f)).consistent()
     }
 
-    fn add_if(self, yes: bool, feature: Feature) -> Self {
+    pub(super) fn add_if(self, yes: bool, feature: Feature) -> Self {
         if yes { self.with(feature) } else { self }
     }
 
     /// Direct descriptors without a way to set options or to get a real descriptor would cost more than they give.
     fn consistent(self) -> Self {
         let usable = self.has(Feature::Install) && self.has(Feature::SetSockOpt);
-        if usable { self } else { self.without(Feature::Direct) }
+        let set = if usable { self } else { self.without(Feature::Direct) };
+        if set.has(Feature::Registered) { set } else { set.without(Feature::RegisteredVector) }
     }
 
     pub fn info(self) -> DriverInfo {
@@ -125,12 +141,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn direct_needs_its_companions() {
+    fn features_need_their_companions() {
         let all = Feature::ALL.iter().fold(Features::NONE, |s, f| s.with(*f));
         assert!(all.minus(&[Feature::MinWait]).has(Feature::Direct));
         assert!(!all.minus(&[Feature::Install]).has(Feature::Direct));
         assert!(!all.minus(&[Feature::SetSockOpt]).has(Feature::Direct));
         assert!(all.minus(&[Feature::Direct]).has(Feature::Install));
+        assert!(!all.minus(&[Feature::Registered]).has(Feature::RegisteredVector));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(super) enum What {
     Batch {
         batch: Box<Batch>,
         desc: Desc,
-        zero_copy: bool,
+        how: SendHow,
         waits: Waits,
     },
     Splice {
@@ -70,6 +70,16 @@ pub(super) enum What {
     Close {
         desc: Desc,
     },
+}
+
+/// What becomes of the bytes of a vectored send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SendHow {
+    Copied,
+    /// The kernel looks up the pages for this send …
+    ZeroCopy,
+    /// … or has them at hand.
+    ZeroCopyRegistered,
 }
 
 /// How an operation waits for its socket to take bytes.

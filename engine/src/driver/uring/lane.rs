@@ -3,6 +3,7 @@
 //! A shard starts with one lane. The kernel lets no descriptor table be larger than RLIMIT_NOFILE, so when a table is
 //! full the shard opens another lane: that is how 50,000 connections fit where `ulimit -n` is 20,000.
 
+use super::registered::Registration;
 use super::{
     UringConfig,
     bufring::BufRing,
@@ -44,6 +45,8 @@ pub(super) struct Lane {
     pub(super) table_size: u32,
     /// Real descriptors beside direct ones, by slot: what system calls need.
     pub(super) installed: HashMap<u32, OwnedFd>,
+    /// Whether the memory for zero-copy sends is registered with this ring.
+    pub(super) registration: Registration,
     features: Features,
     /// Counts up whenever the kernel has work for this lane.
     signal: Option<OwnedFd>,
@@ -80,6 +83,7 @@ impl Lane {
             free: Vec::new(),
             table_size: 0,
             installed: HashMap::new(),
+            registration: Registration::default(),
             features,
             signal: None,
         };

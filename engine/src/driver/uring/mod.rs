@@ -21,6 +21,7 @@ mod held;
 mod lane;
 mod probe;
 mod reap;
+mod registered;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ use crate::{
 use held::{Held, HeldTable, Waits, What};
 use io_uring::{cqueue, opcode, squeue, types};
 use lane::{Lane, Limit, TABLE_MAX, destination};
+use registered::Registered;
 use std::{
     io, mem,
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
@@ -163,6 +165,8 @@ pub struct UringConfig {
 /// See the module's documentation.
 pub struct UringDriver {
     lanes: Vec<Lane>,
+    // Behind the lanes: the rings let go of this memory before it is freed.
+    registered: Registered,
     held: HeldTable,
     /// Receives whose last completion is not in.
     receives: usize,
@@ -199,6 +203,7 @@ impl UringDriver {
         let epoch = monotonic_now().saturating_sub(Duration::from_nanos(clock.now().as_nanos()));
         Ok(Self {
             lanes: vec![lane],
+            registered: Registered::default(),
             held: HeldTable::new(),
             receives: 0,
             ready: Vec::new(),
@@ -293,7 +298,13 @@ impl Driver for UringDriver {
             cq_overflows: self.cq_overflows,
             min_wait_turns: self.min_wait_turns,
             ring_buffers: self.lanes.iter().map(Lane::lent).sum(),
+            registered_bytes: self.registered_bytes(),
+            registrations_refused: self.registered.refused,
         }
+    }
+
+    fn expect_zero_copy(&mut self, desc: Desc) -> Result<(), Errno> {
+        self.register_memory(desc.lane())
     }
 
     fn lent(&self) -> Option<[u64; 2]> {
@@ -390,11 +401,13 @@ impl Driver for UringDriver {
     }
 
     fn has_leftovers(&self) -> bool {
-        self.lanes.iter().any(Lane::has_leftovers)
+        self.lanes.iter().any(Lane::has_leftovers) || self.registered.is_open()
     }
 
     fn shrink(&mut self) {
         self.held.shrink();
+        // Before the lanes, whose buffers may now give their pages back.
+        self.rest_registered();
         for lane in &mut self.lanes {
             lane.rest();
         }
@@ -412,6 +425,7 @@ impl Drop for UringDriver {
         if self.held.len() + self.receives > 0 {
             mem::forget(mem::replace(&mut self.held, HeldTable::new()));
             mem::forget(mem::take(&mut self.lanes));
+            mem::forget(mem::take(&mut self.registered));
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     lane::{Lane, build_ring},
 };
 use crate::{
-    buf::{Budget, BufferPool, Sizes},
+    buf::{Budget, BufferPool, Class, Sizes},
     clock::Clock,
     driver::{Desc, Driver, Errno, Op, OpKey, Outcome, Wait},
 };
@@ -55,7 +55,9 @@ pub fn probe() -> Result<Features, Unavailable> {
     drop(ring);
     step("receiving through a ring", receive_once(features))?;
     let bundles = features.has(Feature::Bundle) && bundles_keep_order(features).unwrap_or(false);
-    Ok(if bundles { features } else { features.without(Feature::Bundle) })
+    let features = if bundles { features } else { features.without(Feature::Bundle) };
+    let (piece, vector) = sends_from_registered(no_sqarray).unwrap_or((false, false));
+    Ok(features.add_if(piece, Feature::Registered).add_if(piece && vector, Feature::RegisteredVector))
 }
 
 /// Set an option through a ring of its own: kernels before 6.7 refuse the command.
@@ -73,6 +75,41 @@ fn has_setsockopt(mut ring: io_uring::IoUring) -> bool {
     // SAFETY: the option's value is static.
     let pushed = unsafe { ring.submission().push(&entry) };
     pushed.is_ok() && ring.submit_and_wait(1).is_ok() && ring.completion().next().is_some_and(|c| c.result() == 0)
+}
+
+/// Send from registered memory without a copy: one piece (SEND_ZC), and several (SENDMSG_ZC, from Linux 6.15 on).
+fn sends_from_registered(no_sqarray: bool) -> io::Result<(bool, bool)> {
+    const BYTES: usize = 64;
+    let pool = BufferPool::new(Sizes::default(), Budget::new(64 << 20));
+    let region = pool.open_region(Class::Medium).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+    let piece = libc::iovec { iov_base: region.as_ptr().cast_mut().cast(), iov_len: BYTES };
+    // SAFETY: plain data, for which all zeroes is a value: no address, no control data.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    let mut pieces = [piece];
+    (header.msg_iov, header.msg_iovlen) = (pieces.as_mut_ptr(), pieces.len());
+    // Behind what its entries point to, so that it goes first.
+    let (mut ring, _) = build_ring(no_sqarray, 8, 16)?;
+    // SAFETY: the region outlives the ring.
+    unsafe { ring.submitter().register_buffers(&[piece]) }?;
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let sink = std::net::TcpStream::connect(listener.local_addr()?)?;
+    let fd = types::Fd(sink.as_raw_fd());
+    let one = opcode::SendZc::new(fd, region.as_ptr(), BYTES as u32).buf_index(Some(0)).build();
+    let many = opcode::SendMsgZc::new(fd, &raw const header).buf_index(Some(0)).build();
+    let mut works = [false; 2];
+    for (entry, works) in [one, many].into_iter().zip(&mut works) {
+        // SAFETY: all that the entry points to is above the ring.
+        unsafe { ring.submission().push(&entry) }.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
+        loop {
+            ring.submit_and_wait(1)?;
+            let Some(done) = ring.completion().next() else { continue };
+            *works |= !cqueue::notif(done.flags()) && done.result() == BYTES as i32;
+            if !cqueue::more(done.flags()) {
+                break;
+            }
+        }
+    }
+    Ok((works[0], works[1]))
 }
 
 /// One multishot receive from a socket pair into a provided buffer, as every connection will do.
@@ -164,6 +201,15 @@ mod tests {
         if features.has(Feature::Bundle) {
             assert!(bundles_keep_order(features).expect("the ring works"));
         }
+    }
+
+    /// What comes with the kernel version must not be lost by the way it is asked for.
+    #[test]
+    fn registered_memory_is_sent_from_here() {
+        let features = probe().expect("io_uring runs here");
+        assert!(features.has(Feature::Registered));
+        let release = kernel_release().expect("a release");
+        assert_eq!(features.has(Feature::RegisteredVector), release >= (6, 15, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reaping: from completion queues to completions.
 
-use super::*;
+use super::{held::SendHow, *};
 
 impl UringDriver {
     pub(super) fn reap(&mut self, lane: usize) -> usize {
@@ -133,9 +133,10 @@ impl UringDriver {
             return;
         }
         let Some(Held { key, what }) = self.held.remove(held_key) else { return };
-        if let What::Batch { batch, .. } = what {
+        if let What::Batch { batch, how, .. } = what {
             let outcome = if cqueue::notif(entry.flags()) {
-                Outcome::Released { batch, copied: result & ZC_COPIED != 0 }
+                let registered = how == SendHow::ZeroCopyRegistered;
+                Outcome::Released { batch, copied: result & ZC_COPIED != 0, registered }
             } else {
                 Outcome::BatchSent { batch: Some(batch), result: sent(result) }
             };

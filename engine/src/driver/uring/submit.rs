@@ -1,6 +1,6 @@
 //! Submitting, an operation each.
 
-use super::*;
+use super::{registered::batch_entry, *};
 use crate::driver;
 
 impl UringDriver {
@@ -142,8 +142,14 @@ impl UringDriver {
     }
 
     pub(super) fn send_batch(&mut self, key: OpKey, desc: Desc, mut batch: Box<Batch>, zero_copy: bool) -> Token {
-        let entry = batch_entry(desc, &mut batch, zero_copy);
-        let data = self.hold(desc.lane(), key, What::Batch { batch, desc, zero_copy, waits: Waits::Not });
+        if zero_copy {
+            // A refusal was told of to whoever expected otherwise.
+            let _ = self.register_memory(desc.lane());
+        }
+        let region = self.registered.of(&self.lanes[desc.lane()]);
+        let (entry, how) = batch_entry(desc, &mut batch, zero_copy, region, self.config.features);
+        self.registered.note(how);
+        let data = self.hold(desc.lane(), key, What::Batch { batch, desc, how, waits: Waits::Not });
         self.push(desc.lane(), &entry.user_data(data));
         Token(data)
     }
@@ -269,18 +275,9 @@ impl UringDriver {
 /// DONTWAIT: when a socket takes nothing, we wait for it, in [`super::writable`], and not the kernel; see there.
 /// WAITALL must not be: after a short send the kernel would go on, take a reset that has come meanwhile off the socket,
 /// and report the bytes instead. The next send would then say EPIPE, as after an orderly end.
-const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+pub(super) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 
 pub(super) fn send_entry(desc: Desc, buffer: &Buffer, from: u32, to: u32) -> squeue::Entry {
     let bytes = buffer[from as usize..].as_ptr();
     on!(desc, |fd| opcode::Send::new(fd, bytes, to - from).flags(SEND_FLAGS).build())
-}
-
-pub(super) fn batch_entry(desc: Desc, batch: &mut Batch, zero_copy: bool) -> squeue::Entry {
-    let (header, flags) = (batch.header(), SEND_FLAGS as u32);
-    if zero_copy {
-        on!(desc, |fd| opcode::SendMsgZc::new(fd, header).ioprio(REPORT_ZC_USAGE).flags(flags).build())
-    } else {
-        on!(desc, |fd| opcode::SendMsg::new(fd, header).flags(flags).build())
-    }
 }

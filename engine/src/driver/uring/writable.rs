@@ -14,7 +14,7 @@
 //! A watch is a poll that goes on after a completion, and completes again only when something happens: a socket without
 //! room tells once that its peer has closed, and then that there is room.
 
-use super::*;
+use super::{held::SendHow, *};
 
 /// Room, or an end that the next send will tell of.
 const ROOM: i32 = (libc::POLLOUT | libc::POLLERR | libc::POLLHUP) as i32;
@@ -83,7 +83,15 @@ impl UringDriver {
         }
         let entry = match &mut held.what {
             What::Send { buffer, desc, from, to, .. } => submit::send_entry(*desc, buffer, *from, *to),
-            What::Batch { batch, desc, zero_copy, .. } => submit::batch_entry(*desc, batch, *zero_copy),
+            What::Batch { batch, desc, how, .. } => {
+                // What was registered then need not be now.
+                let region = self.registered.of(&self.lanes[lane]);
+                let (zero_copy, features) = (*how != SendHow::Copied, self.config.features);
+                let (entry, now) = registered::batch_entry(*desc, batch, zero_copy, region, features);
+                *how = now;
+                self.registered.note(now);
+                entry
+            }
             _ => {
                 if let Some(Held { key, .. }) = self.held.remove(held_key) {
                     self.finish(key, Outcome::Done);

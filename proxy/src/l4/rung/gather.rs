@@ -1,4 +1,5 @@
-//! Bulk receives, gathered and sent by one call: the rungs `bundle` and `send-zc`.
+//! Bulk receives, gathered and sent by one call: the rungs `bundle` and `send-zc`; and bulk on `copy`, where that is all
+//! there may be.
 //!
 //! ```text
 //!   source ──► several large buffers at once ──► batch ──► one vectored send ──► buffers back
@@ -7,6 +8,8 @@
 //!                                             sent: the next batch may go
 //!                                             released: these buffers are free
 //! ```
+//!
+//! Zero-copy sends are made from memory that is registered with the ring, as far as it goes, or else from any.
 //!
 //! Memory is lent to the kernel until it is released, so what is sent but not released counts against a limit, or a
 //! peer that acknowledges nothing would hold any amount. Where the kernel reports again and again that it copied after
@@ -63,12 +66,23 @@ pub(in crate::l4) enum ZeroCopy {
 pub(in crate::l4) struct ZeroCopyReports {
     pub(in crate::l4) zero_copied: u32,
     pub(in crate::l4) copied: u32,
+    /// Of both, those from registered memory.
+    pub(in crate::l4) registered: u32,
     pub(in crate::l4) switched_off: bool,
 }
 
 impl Gather {
     pub(in crate::l4) fn new(source: &mut Socket, zero_copy: ZeroCopy) -> Self {
         source.set_bulk_recv(true);
+        Self::of(zero_copy)
+    }
+
+    /// Of what the source receives as it is: small buffers.
+    pub(in crate::l4) fn small() -> Self {
+        Self::of(ZeroCopy::Off)
+    }
+
+    fn of(zero_copy: ZeroCopy) -> Self {
         Self {
             filling: Box::default(),
             sending: None,
@@ -189,7 +203,8 @@ impl Gather {
         {
             self.unreleased_bytes -= *bytes;
             self.unreleased.pop_front();
-            let BatchEvent::Released { mut batch, copied } = event else { continue };
+            let BatchEvent::Released { mut batch, copied, registered } = event else { continue };
+            reports.registered += u32::from(registered);
             self.note(copied, reports);
             if self.unreleased.is_empty()
                 && let Some(sent) = self.short.take()

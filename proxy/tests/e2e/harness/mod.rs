@@ -45,12 +45,17 @@ pub(crate) mod mode {
 
     /// What the oldest supported kernel has.
     pub(crate) const fn uring_floor() -> Mode {
-        Mode { without: "direct,install,setsockopt,bundle,nosqarray,minwait,noiowait", ..FULL }
+        Mode { without: "direct,install,setsockopt,bundle,nosqarray,minwait,noiowait,registeredvector", ..FULL }
     }
 
     /// Ordinary descriptors, and all else.
     pub(crate) const fn uring_real() -> Mode {
         Mode { without: "direct", ..FULL }
+    }
+
+    /// Zero-copy sends by addresses only.
+    pub(crate) const fn uring_unregistered() -> Mode {
+        Mode { without: "registered", ..FULL }
     }
 
     /// Two shards on each core.
