@@ -94,7 +94,7 @@ impl Batch {
 
     /// All of its memory is this region's.
     pub(crate) fn lies_in(&self, region: &Region) -> bool {
-        self.chunks.iter().all(|chunk| region.holds(&chunk.buffer))
+        self.parts.iter().all(|part| region.holds(&part.chunk.buffer))
     }
 
     /// Where the bytes are, if they lie one behind the other. To be asked after [`Batch::header`], and good as long.

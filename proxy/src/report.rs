@@ -115,40 +115,42 @@ pub struct EndpointReport {
     pub http: Option<Box<EndpointHttpReport>>,
 }
 
+/// How many buckets have an upper bound.
+pub const BOUNDS: usize = 15;
+
 /// Upper bounds of the buckets in which the time of requests is counted.
-pub const LATENCY_BUCKETS: [Duration; 15] = {
-    const fn us(micros: u64) -> Duration {
-        Duration::from_micros(micros)
-    }
-    [
-        us(250),
-        us(500),
-        us(1_000),
-        us(2_500),
-        us(5_000),
-        us(10_000),
-        us(25_000),
-        us(50_000),
-        us(100_000),
-        us(250_000),
-        us(500_000),
-        us(1_000_000),
-        us(2_500_000),
-        us(5_000_000),
-        us(10_000_000),
-    ]
-};
+pub const LATENCY_BUCKETS: [Duration; BOUNDS] = [
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2_500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2_500),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
+
+/// How many methods are counted by themselves, and one for all others.
+pub const METHOD_COUNT: usize = 9;
 
 /// The methods that are counted by themselves, and all others.
-pub const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "other"];
+pub const METHODS: [&str; METHOD_COUNT] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "other"];
 
 /// Requests that are over.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestsReport {
     /// By [`METHODS`], and by class of status from 1xx on.
-    pub by: [[u64; 5]; METHODS.len()],
+    pub by: [[u64; 5]; METHOD_COUNT],
     /// By [`LATENCY_BUCKETS`]; the last are those that took longer.
-    pub buckets: [u64; LATENCY_BUCKETS.len() + 1],
+    pub buckets: [u64; BOUNDS + 1],
     /// How long they took together, from their heads to the last byte of their responses.
     pub sum: Duration,
 }

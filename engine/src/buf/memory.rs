@@ -56,8 +56,8 @@ impl Memory {
 
 /// As [`Memory::release_pages`].
 pub(super) fn release_pages(start: NonNull<u8>, bytes: usize) {
-    // SAFETY: the caller owns the range, whole pages of a private mapping of ours, and has nobody read it meanwhile. The
-    // kernel writes to buffers only inside our own system calls.
+    // SAFETY: the caller owns the range, whole pages of a private mapping of ours, and has nobody read it meanwhile.
+    // The kernel writes to buffers only inside our own system calls.
     let result = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
     debug_assert_eq!(result, 0, "the kernel refused to take pages back");
 }

@@ -5,15 +5,15 @@
 use super::Record;
 use crate::{
     h1::Method,
-    report::{LATENCY_BUCKETS, METHODS, RequestsReport},
+    report::{BOUNDS, LATENCY_BUCKETS, METHOD_COUNT, RequestsReport},
 };
 use std::{cell::Cell, time::Duration};
 
 /// Requests of one route, or to one endpoint, on one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    by: [[Cell<u64>; 5]; METHODS.len()],
-    buckets: [Cell<u64>; LATENCY_BUCKETS.len() + 1],
+    by: [[Cell<u64>; 5]; METHOD_COUNT],
+    buckets: [Cell<u64>; BOUNDS + 1],
     sum: Cell<Duration>,
 }
 
@@ -40,7 +40,7 @@ fn bump(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
 }
 
-/// As in [`METHODS`].
+/// As in [`crate::report::METHODS`].
 const fn index_of(method: Method) -> usize {
     match method {
         Method::Get => 0,
@@ -58,6 +58,7 @@ const fn index_of(method: Method) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::METHODS;
     use balance_engine::clock::Timestamp;
 
     #[test]

@@ -256,15 +256,15 @@ fn a_kernel_without_registered_sends_is_told_so_and_sends() {
     assert_eq!(driver.counters().registrations_refused, 0);
 }
 
-/// The pages that were registered are those that are sent, whatever the pool thinks of idle memory; and when nothing was
-/// sent for a while, they go back.
+/// The pages that were registered are those that are sent, whatever the pool thinks of idle memory; and when nothing
+/// was sent for a while, they go back.
 #[test]
 fn registered_memory_is_kept_in_use_and_given_back_after() {
     use std::io::Write;
     let (mut driver, pool, desc, mut peer) = driver_and_peer(probe().expect("io_uring runs here"));
     driver.expect_zero_copy(desc).expect("registered");
     // Lends buffers of the region to a ring, which then rests.
-    driver.submit(OpKey(3), Op::Recv { desc, bulk: true });
+    driver.submit(OpKey(3), Op::Recv { desc, bulk: true, once: false });
     driver.turn(Wait::No, &mut Vec::new()).expect("a turn");
     for round in 0..4 {
         let message = vec![b'a' + round; 3000];

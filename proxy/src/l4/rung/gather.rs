@@ -1,5 +1,5 @@
-//! Bulk receives, gathered and sent by one call: the rungs `bundle` and `send-zc`; and bulk on `copy`, where that is all
-//! there may be.
+//! Bulk receives, gathered and sent by one call: the rungs `bundle` and `send-zc`; and bulk on `copy`, where that is
+//! all there may be.
 //!
 //! ```text
 //!   source ──► several large buffers at once ──► batch ──► one vectored send ──► buffers back
