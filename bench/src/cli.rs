@@ -1,7 +1,10 @@
 //! What may be typed after `balance-shard bench`.
 
 use crate::{
+    compare::CompareArgs,
+    duel::args::DuelArgs,
     micro::Part,
+    page::ReportArgs,
     values::{self, Destination},
 };
 use balance_engine::cores::Request;
@@ -23,6 +26,12 @@ pub enum Args {
     Sink(ServeArgs),
     /// Time parts of the engine by themselves, beside plain ways to do the same
     Micro(MicroArgs),
+    /// Put the same load on this proxy and on others, in turns
+    Duel(Box<DuelArgs>),
+    /// Compare saved results with the first of them
+    Compare(CompareArgs),
+    /// Plot saved results on one page
+    Report(ReportArgs),
 }
 
 /// What the connections do.

@@ -5,6 +5,7 @@ mod json;
 mod text;
 
 pub(crate) use comparison::{Comparison, Pair};
+pub(crate) use text::number;
 
 use crate::{failure::Failure, plan::Plan, tally::Tally};
 use hdrhistogram::Histogram;
