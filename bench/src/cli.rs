@@ -1,10 +1,8 @@
 //! What may be typed after `balance-shard bench`.
 
+pub use crate::{compare::CompareArgs, duel::args::DuelArgs, page::ReportArgs};
 use crate::{
-    compare::CompareArgs,
-    duel::args::DuelArgs,
     micro::Part,
-    page::ReportArgs,
     values::{self, Destination},
 };
 use balance_engine::cores::Request;

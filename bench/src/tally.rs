@@ -132,11 +132,11 @@ impl Errors {
         self.counts[CORRUPT]
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(other.counts).for_each(|(mine, theirs)| *mine += theirs);
         self.first_corruption = self.first_corruption.or(other.first_corruption);
         if self.detail.is_none() {
-            self.detail = other.detail;
+            self.detail.clone_from(&other.detail);
         }
     }
 }
@@ -154,8 +154,16 @@ pub(crate) struct Tally {
     /// Connections open at the end.
     pub(crate) open: u64,
     pub(crate) errors: Errors,
-    /// In nanoseconds.
+    /// From the actual send to the answer, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
+    /// From the moment for which the send was intended; empty where nothing was (a closed loop).
+    pub(crate) corrected: Histogram<u64>,
+    /// How long after its intended moment a send began that had a free connection: the load generator's own fault.
+    pub(crate) lag: Histogram<u64>,
+    /// Exchanges that were due within the measured time and could not begin: every connection was busy.
+    pub(crate) unsent: u64,
+    /// CPU time of the shard's thread.
+    pub(crate) cpu: Duration,
     /// How long connects took, in nanoseconds.
     pub(crate) connect: Histogram<u64>,
     /// How long was measured. Of several shards: the longest.
@@ -173,6 +181,10 @@ impl Tally {
             open: 0,
             errors: Errors::default(),
             latency: histogram(),
+            corrected: histogram(),
+            lag: histogram(),
+            unsent: 0,
+            cpu: Duration::ZERO,
             connect: histogram(),
             measured: Duration::ZERO,
         }
@@ -190,17 +202,51 @@ impl Tally {
         self.latency.saturating_record(nanos(latency));
     }
 
-    pub(crate) fn merge(&mut self, other: Self) {
+    /// An exchange that was to begin `lag` before it did.
+    pub(crate) fn answered_late(&mut self, latency: Duration, lag: Duration, bytes_each_way: u64) {
+        self.answered(latency, bytes_each_way);
+        self.corrected.saturating_record(nanos(latency.saturating_add(lag)));
+    }
+
+    /// What people wait for: from the intended send where there is one, from the actual one elsewhere.
+    pub(crate) fn waits(&self) -> &Histogram<u64> {
+        if self.corrected.is_empty() { &self.latency } else { &self.corrected }
+    }
+
+    /// As new, with its memory kept.
+    pub(crate) fn reset(&mut self) {
+        let Self { latency, corrected, lag, connect, .. } = self;
+        for histogram in [latency, corrected, lag, connect] {
+            if !histogram.is_empty() {
+                histogram.reset();
+            }
+        }
+        self.errors = Errors::default();
+        for count in [&mut self.connected, &mut self.requests, &mut self.bytes_out, &mut self.bytes_in] {
+            *count = 0;
+        }
+        for count in [&mut self.unfinished, &mut self.open, &mut self.unsent] {
+            *count = 0;
+        }
+        self.cpu = Duration::ZERO;
+        self.measured = Duration::ZERO;
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.connected += other.connected;
         self.requests += other.requests;
         self.bytes_out += other.bytes_out;
         self.bytes_in += other.bytes_in;
         self.unfinished += other.unfinished;
         self.open += other.open;
-        self.errors.merge(other.errors);
+        self.unsent += other.unsent;
+        self.cpu += other.cpu;
+        self.errors.merge(&other.errors);
         // The bounds are the same, so that nothing is out of range.
-        self.latency += other.latency;
-        self.connect += other.connect;
+        self.latency += &other.latency;
+        self.corrected += &other.corrected;
+        self.lag += &other.lag;
+        self.connect += &other.connect;
         self.measured = self.measured.max(other.measured);
     }
 }
@@ -228,7 +274,7 @@ mod tests {
         second.errors.add(4, Fault::Corrupt { position: 1 });
         second.errors.add(4, Fault::of_stream(Errno::CONN_RESET));
         second.measured = Duration::from_secs(2);
-        first.merge(second);
+        first.merge(&second);
         assert_eq!((first.requests, first.bytes_in, first.latency.len()), (2, 128, 2));
         assert_eq!((first.errors.total(), first.errors.corrupt()), (3, 2));
         assert_eq!(first.errors.first_corruption, Some(Corruption { connection: 3, position: 9 }));

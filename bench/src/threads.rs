@@ -30,8 +30,8 @@ const BUFFER_BYTES_MAX: u64 = 4 << 30;
 const LIMITS: Limits = Limits { max_tasks: 1 << 23, queue_size: 0, budget: 32 };
 /// Memory that a burst left is kept this long. A run is as short as that.
 const IDLE_MAX: Duration = Duration::from_secs(10);
-/// Messages that wait for a shard: one to begin, one to stop.
-const MAILBOX: usize = 4;
+/// Messages that wait for a shard: one to begin, one to stop, and the tallies that it gets back.
+const MAILBOX: usize = 16;
 
 /// Where shards run and how they talk to the kernel.
 #[derive(Clone, Debug)]

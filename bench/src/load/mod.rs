@@ -13,10 +13,11 @@ use crate::{
     failure::Failure,
     plan::Plan,
     report::{self, Outcome, Report},
+    series::Series,
     tally::Tally,
     threads::{self, Ground},
 };
-use shard::Place;
+use shard::{Part, Place};
 use std::{
     io::{self, Read},
     sync::{Arc, mpsc},
@@ -25,10 +26,11 @@ use std::{
 };
 
 /// What the controller says to a shard.
-#[derive(Clone, Copy)]
 enum Message {
     Begin,
     Stop,
+    /// What the shard reported is counted; here is the memory back.
+    Counted(Box<Tally>),
 }
 
 /// What the controller hears.
@@ -37,6 +39,8 @@ enum Event {
     Opened { connections: u32 },
     /// A shard has warmed up.
     Measuring,
+    /// What a shard has counted since the last time.
+    Counted(Part),
     /// A shard has stopped loading; it closes its connections now.
     Stopped,
     /// A shard's thread ends, whatever the reason.
@@ -94,16 +98,16 @@ fn run(plan: Plan, ground: &Ground, announce: Announce) -> Result<Outcome, Failu
     let driver = shards[0].driver;
     let controller = Controller { plan: &plan, shards: &shards, events, announce };
     let watch = controller.conduct(&heard)?;
-    let mut tally = Tally::new();
-    for shard in shards {
-        tally.merge(shard.join()?);
-    }
+    shards.into_iter().try_for_each(threads::Shard::join)?;
     let plan = (*plan).clone();
+    let Watch { series, start, end, .. } = watch;
     Ok(Outcome {
         plan,
-        tally,
-        cpu: watch.end.ours.saturating_sub(watch.start.ours),
-        target_cpu: watch.target(),
+        tally: series.total,
+        points: series.points,
+        shard_cpu: series.shard_cpu,
+        cpu: end.ours.saturating_sub(start.ours),
+        target_cpu: end.target.zip(start.target).map(|(end, start)| end.saturating_sub(start)),
         driver,
         cores: ground.cores.clone(),
     })
@@ -119,7 +123,7 @@ impl Drop for Farewell {
     }
 }
 
-type LoadShard = threads::Shard<Message, Tally>;
+type LoadShard = threads::Shard<Message, ()>;
 
 struct Controller<'a> {
     plan: &'a Plan,
@@ -129,11 +133,13 @@ struct Controller<'a> {
 }
 
 /// What the controller measures itself.
-#[derive(Default)]
 struct Watch {
     /// When the last shard began to measure, and when the last one stopped.
     start: CpuTimes,
     end: CpuTimes,
+    /// What the target had used when the last point was complete.
+    target_at: Option<Duration>,
+    series: Series,
 }
 
 #[derive(Default)]
@@ -151,15 +157,38 @@ impl CpuTimes {
 }
 
 impl Watch {
-    fn target(&self) -> Option<Duration> {
-        Some(self.end.target?.saturating_sub(self.start.target?))
+    fn new(shards: usize) -> Self {
+        let series = Series::new(shards);
+        Self { start: CpuTimes::default(), end: CpuTimes::default(), target_at: None, series }
+    }
+
+    fn begin(&mut self, plan: &Plan) {
+        self.start = CpuTimes::now(plan);
+        self.target_at = self.start.target;
+    }
+
+    /// Returns the tally, empty.
+    fn count(&mut self, plan: &Plan, part: Part) -> Box<Tally> {
+        let Part { shard, second, mut tally } = part;
+        let target_at = &mut self.target_at;
+        match second {
+            None => self.series.add_before(&tally),
+            Some(second) => {
+                self.series.add(shard, second, &tally, || {
+                    let now = CpuTimes::now(plan).target?;
+                    Some(now.saturating_sub(target_at.replace(now)?))
+                });
+            }
+        }
+        tally.reset();
+        tally
     }
 }
 
 impl Controller<'_> {
     /// Until every shard is gone.
     fn conduct(&self, heard: &mpsc::Receiver<Event>) -> Result<Watch, Failure> {
-        let mut watch = Watch::default();
+        let mut watch = Watch::new(self.shards.len());
         let (mut tried, mut opened, mut gone) = (0, 0, 0);
         while gone < self.shards.len() {
             // `events` keeps the channel open.
@@ -172,12 +201,20 @@ impl Controller<'_> {
                         self.all_tried(opened)?;
                     }
                 }
-                Event::Measuring => watch.start = CpuTimes::now(self.plan),
+                Event::Measuring => watch.begin(self.plan),
+                Event::Counted(part) => {
+                    let shard = part.shard;
+                    let empty = watch.count(self.plan, part);
+                    // One that has ended has no use for it.
+                    let _ = self.shards[shard].mailbox.try_send(Message::Counted(empty));
+                }
                 Event::Stopped => watch.end = CpuTimes::now(self.plan),
                 Event::Gone => gone += 1,
-                Event::InputEnded => self.tell(Message::Stop),
+                Event::InputEnded => self.tell(|| Message::Stop),
             }
         }
+        let measured = watch.series.total.measured;
+        watch.series.finish(measured);
         Ok(watch)
     }
 
@@ -190,20 +227,21 @@ impl Controller<'_> {
         }
         if opened == 0 && self.plan.mode.opens_first() {
             // Nothing is there to be measured; the errors say why.
-            self.tell(Message::Stop);
+            self.tell(|| Message::Stop);
             return Ok(());
         }
         if self.plan.hold {
             self.watch_input()?;
         }
-        self.tell(Message::Begin);
+        self.tell(|| Message::Begin);
         Ok(())
     }
 
-    /// A shard that has ended already needs no telling, and no mailbox is ever full: each shard gets two messages.
-    fn tell(&self, message: Message) {
+    /// A shard that has ended already needs no telling, and no mailbox is ever full: a shard is told to begin, and to
+    /// stop, and has two tallies to get back at most.
+    fn tell(&self, message: impl Fn() -> Message) {
         for shard in self.shards {
-            let _ = shard.mailbox.try_send(message);
+            let _ = shard.mailbox.try_send(message());
         }
     }
 

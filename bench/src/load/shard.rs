@@ -7,6 +7,7 @@
 use super::{Event, Message, gate::Gate, modes};
 use crate::{
     plan::{Limit, Plan},
+    series::STEP,
     tally::Tally,
 };
 use balance_engine::{
@@ -15,16 +16,18 @@ use balance_engine::{
     executor::Admission,
     mailbox::Receiver,
     net::sleep_until,
+    os,
     shard::{self, Inbox},
 };
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    io, mem,
+    io,
     ops::ControlFlow,
     rc::Rc,
     sync::{Arc, mpsc},
     task::{Poll, Waker},
+    time::Duration,
 };
 
 /// Connections that a shard opens at once. The accept queue of a small server has room for as many.
@@ -35,7 +38,14 @@ pub(super) struct Shard {
     pub(super) handle: Handle,
     pub(super) plan: Arc<Plan>,
     pub(super) gate: Rc<Gate>,
-    pub(super) tally: RefCell<Tally>,
+    /// What was counted since the controller last got it.
+    pub(super) tally: RefCell<Box<Tally>>,
+    /// An empty one to go on with. Absent only when the controller has not given the last one back yet.
+    spare: Cell<Option<Box<Tally>>>,
+    /// The second that is counted; `None` before measuring.
+    second: Cell<Option<usize>>,
+    /// CPU time of this thread when the second began.
+    cpu_at: Cell<Duration>,
     /// Exchanges that have begun and are not over.
     pub(super) busy: Cell<u64>,
     open: Cell<u64>,
@@ -50,6 +60,15 @@ pub(super) struct Shard {
     /// Exchanges of a limited run that have not begun.
     tickets: Cell<u64>,
     over: Cell<bool>,
+    shard: usize,
+}
+
+/// A piece of what a shard counts.
+pub(super) struct Part {
+    pub(super) shard: usize,
+    /// Of the measured time; `None` before it.
+    pub(super) second: Option<usize>,
+    pub(super) tally: Box<Tally>,
 }
 
 /// The right to begin one exchange.
@@ -96,7 +115,10 @@ impl Shard {
             handle: handle.clone(),
             plan,
             gate: Gate::new(OPENING_MAX),
-            tally: RefCell::new(Tally::new()),
+            tally: RefCell::new(Box::new(Tally::new())),
+            spare: Cell::new(Some(Box::new(Tally::new()))),
+            second: Cell::new(None),
+            cpu_at: Cell::new(Duration::ZERO),
             busy: Cell::new(0),
             open: Cell::new(0),
             opening: Cell::new(opening),
@@ -107,6 +129,7 @@ impl Shard {
             measuring_since: Cell::new(None),
             tickets: Cell::new(tickets),
             over: Cell::new(false),
+            shard: place.shard,
         })
     }
 
@@ -151,11 +174,22 @@ impl Shard {
         self.wait_for_begin.take().into_iter().for_each(Waker::wake);
     }
 
-    fn finish(&self) {
-        let mut tally = self.tally.borrow_mut();
-        tally.unfinished = self.busy.get();
-        tally.open = self.open.get();
-        tally.measured = self.measuring_since.get().map(|since| self.handle.now() - since).unwrap_or_default();
+    /// What was counted since the last time, and with it the second that it is of. A second that is over is only ever
+    /// followed by another.
+    fn take(&self, next: Option<usize>) -> Part {
+        let fresh = self.spare.take().unwrap_or_else(|| Box::new(Tally::new()));
+        let mut tally = self.tally.replace(fresh);
+        let cpu = os::thread_cpu();
+        tally.cpu = cpu.saturating_sub(self.cpu_at.replace(cpu));
+        Part { shard: self.shard, second: self.second.replace(next), tally }
+    }
+
+    fn finish(&self) -> Part {
+        let mut part = self.take(None);
+        part.tally.unfinished = self.busy.get();
+        part.tally.open = self.open.get();
+        part.tally.measured = self.measuring_since.get().map(|since| self.handle.now() - since).unwrap_or_default();
+        part
     }
 }
 
@@ -168,6 +202,8 @@ pub(super) struct Place {
 
 /// Run the connections of one shard until the plan's limit, or until told to stop.
 ///
+/// What it counts goes to the controller every second.
+///
 /// # Errors
 /// A driver that broke, or a task that panicked: its counts cannot be trusted.
 pub(super) fn live(
@@ -176,7 +212,7 @@ pub(super) fn live(
     plan: Arc<Plan>,
     place: Place,
     events: mpsc::Sender<Event>,
-) -> io::Result<Tally> {
+) -> io::Result<()> {
     let shard = Shard::new(handle, Arc::clone(&plan), place);
     for number in (place.shard as u32..plan.all_connections()).step_by(place.shards) {
         handle.spawn(Admission::Always, modes::run(Rc::clone(&shard), number)).map_err(|_| full())?;
@@ -186,7 +222,7 @@ pub(super) fn live(
     if handle.stats().tasks.panicked > 0 {
         return Err(io::Error::other("a connection's task panicked"));
     }
-    Ok(mem::replace(&mut *shard.tally.borrow_mut(), Tally::new()))
+    Ok(())
 }
 
 fn full() -> io::Error {
@@ -213,6 +249,7 @@ impl Inbox for LoadInbox {
             }
             // Seen after this turn.
             Message::Stop => self.shard.over.set(true),
+            Message::Counted(empty) => self.shard.spare.set(Some(empty)),
         }
         ControlFlow::Continue(())
     }
@@ -227,7 +264,8 @@ impl Inbox for LoadInbox {
         if !shard.over.get() && !all_ended {
             return ControlFlow::Continue(());
         }
-        shard.finish();
+        let last = shard.finish();
+        self.tell(Event::Counted(last));
         self.tell(Event::Stopped);
         ControlFlow::Break(())
     }
@@ -240,14 +278,24 @@ impl LoadInbox {
     }
 }
 
-/// The task that says when measuring begins and when it is over.
+/// The task that says when measuring begins, when a second is over and when all is.
 async fn keep_time(shard: Rc<Shard>, events: mpsc::Sender<Event>) {
     let handle = &shard.handle;
     sleep_until(handle, handle.now() + shard.plan.warm).await;
-    shard.measuring_since.set(Some(handle.now()));
+    let since = handle.now();
+    // The controller listens until every shard has ended.
+    let _ = events.send(Event::Counted(shard.take(Some(0))));
+    shard.measuring_since.set(Some(since));
     let _ = events.send(Event::Measuring);
-    if let Limit::After(duration) = shard.plan.limit {
-        sleep_until(handle, handle.now() + duration).await;
-        shard.over.set(true);
+    let end = if let Limit::After(duration) = shard.plan.limit { since + duration } else { Timestamp::NEVER };
+    for second in 1_u32.. {
+        let at = since + STEP * second;
+        if at >= end {
+            break;
+        }
+        sleep_until(handle, at).await;
+        let _ = events.send(Event::Counted(shard.take(Some(second as usize))));
     }
+    sleep_until(handle, end).await;
+    shard.over.set(true);
 }

@@ -1,7 +1,32 @@
 //! The report as one JSON object. Its keys are a promise to scripts.
+//!
+//! ```text
+//! { bench, version, commit (null: not a release build), machine: {kernel, cpu, cores, memory_bytes},
+//!   settings: {…everything that was asked for…},
+//!   proxy: { to, requests, errors: {KIND: count, total, detail}, latency_us, …every figure that is printed…,
+//!            client_bound: bool, client_bound_because: [text], client: {cpu_shares, lag_us} },
+//!   series: [ { t_s, span_s, requests, errors, bytes, p50_us, p99_us, p999_us, max_us, cpu_s, target_cpu_s } ],
+//!   latency: { raw_us, corrected_us, raw_hdr, corrected_hdr },
+//!   client_bound: bool,
+//!   direct: as `proxy`, and with its own series and latency,     where --backend was given
+//!   difference: {…proxy less direct…} }
+//! ```
+//!
+//! * `series`: seconds of the measured time; `t_s` is the end of each, counted from its beginning, `span_s` how long it
+//!   was (the last may be shorter), `bytes` both ways, `cpu_s` of the load generator's shards, `target_cpu_s` of --pid
+//!   (null without). Its latencies are corrected ones where the load has a schedule; null where nothing was answered.
+//! * `latency.raw_*` is from the actual send, `latency.corrected_*` from the intended one. In a closed loop nothing is
+//!   intended: `corrected_us` and `corrected_hdr` are null there. `*_hdr` are histograms in nanoseconds, HdrHistogram's
+//!   compressed V2 in base 64 ("HISTFAAA…").
+//! * `latency_us` is what is printed as latency: corrected in an open loop, raw in a closed one.
+//! * Of `bench http` and `latency` the same, with `statuses` beside `requests`.
 
 use super::{Outcome, Report, latencies};
-use crate::plan::{Bytes, Limit, Plan};
+use crate::{
+    hdr, machine,
+    plan::{Bytes, Limit, Plan},
+    series::Point,
+};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
@@ -10,11 +35,18 @@ impl Report {
         let mut report = json!({
             "bench": "tcp",
             "version": env!("CARGO_PKG_VERSION"),
+            "commit": machine::COMMIT,
+            "machine": machine::json(),
             "settings": settings(&self.proxy),
             "proxy": outcome(&self.proxy),
+            "series": series(&self.proxy),
+            "latency": latency(&self.proxy),
+            "client_bound": !self.proxy.client_bound().is_empty(),
         });
         if let Some(direct) = &self.direct {
             report["direct"] = outcome(direct);
+            report["direct"]["series"] = series(direct);
+            report["direct"]["latency"] = latency(direct);
             report["difference"] = difference(&self.proxy, direct);
         }
         report
@@ -54,8 +86,12 @@ pub(super) fn outcome(outcome: &Outcome) -> Value {
         "out": traffic(outcome, tally.bytes_out),
         "in": traffic(outcome, tally.bytes_in),
         "errors": errors(outcome),
-        "latency_us": histogram(&tally.latency),
+        "unsent": tally.unsent,
+        "latency_us": histogram(tally.waits()),
         "connect_us": histogram(&tally.connect),
+        "client_bound": !outcome.client_bound().is_empty(),
+        "client_bound_because": outcome.client_bound(),
+        "client": { "cpu_shares": outcome.cpu_shares(), "lag_us": histogram(&tally.lag) },
         "client_cpu_s": outcome.cpu.as_secs_f64(),
         "requests_per_cpu_s": outcome.requests_per_cpu_second(),
         "target_cpu_s": outcome.target_cpu.map(|cpu| cpu.as_secs_f64()),
@@ -67,6 +103,38 @@ pub(super) fn outcome(outcome: &Outcome) -> Value {
         value["first_corruption"] = json!({ "connection": first.connection, "position": first.position });
     }
     value
+}
+
+fn series(outcome: &Outcome) -> Value {
+    outcome.points.iter().map(point).collect()
+}
+
+fn point(point: &Point) -> Value {
+    let us = |nanos: u64| (point.requests > 0).then_some(nanos as f64 / 1e3);
+    json!({
+        "t_s": point.end.as_secs_f64(),
+        "span_s": point.span.as_secs_f64(),
+        "requests": point.requests,
+        "errors": point.errors,
+        "bytes": point.bytes,
+        "p50_us": us(point.p50),
+        "p99_us": us(point.p99),
+        "p999_us": us(point.p999),
+        "max_us": us(point.max),
+        "cpu_s": point.cpu.as_secs_f64(),
+        "target_cpu_s": point.target_cpu.map(|cpu| cpu.as_secs_f64()),
+    })
+}
+
+fn latency(outcome: &Outcome) -> Value {
+    let tally = &outcome.tally;
+    let text = |histogram: &Histogram<u64>| (!histogram.is_empty()).then(|| hdr::text(histogram));
+    json!({
+        "raw_us": histogram(&tally.latency),
+        "corrected_us": histogram(&tally.corrected),
+        "raw_hdr": text(&tally.latency),
+        "corrected_hdr": text(&tally.corrected),
+    })
 }
 
 fn targets(plan: &Plan) -> Vec<String> {

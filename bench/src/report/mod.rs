@@ -1,5 +1,6 @@
 //! What came out, for people and for programs.
 
+mod bound;
 mod comparison;
 mod json;
 mod text;
@@ -7,7 +8,7 @@ mod text;
 pub(crate) use comparison::{Comparison, Pair};
 pub(crate) use text::number;
 
-use crate::{failure::Failure, plan::Plan, tally::Tally};
+use crate::{failure::Failure, plan::Plan, series::Point, tally::Tally};
 use hdrhistogram::Histogram;
 use std::{
     io::{self, Write},
@@ -18,6 +19,10 @@ use std::{
 pub(crate) struct Outcome {
     pub(crate) plan: Plan,
     pub(crate) tally: Tally,
+    /// The measured time, second by second.
+    pub(crate) points: Vec<Point>,
+    /// CPU time of each shard's thread in the measured time.
+    pub(crate) shard_cpu: Vec<Duration>,
     /// Used by this process while all shards measured.
     pub(crate) cpu: Duration,
     /// Used meanwhile by the processes that the plan names, if it names any.

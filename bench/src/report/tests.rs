@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     cli::Mode,
     plan::{Bytes, Limit},
+    series::Series,
     tally::Fault,
     values::Destination,
 };
@@ -29,7 +30,19 @@ fn outcome(mode: Mode, latency_us: u64) -> Outcome {
         tally.answered(Duration::from_micros(latency_us), plan.size);
     }
     tally.measured = Duration::from_secs(2);
-    Outcome { plan, tally, cpu: Duration::from_millis(500), target_cpu: None, driver: "io_uring", cores: vec![0, 1] }
+    let mut series = Series::new(1);
+    let _ = series.add(0, 0, &tally, || None);
+    series.finish(Duration::from_secs(1));
+    Outcome {
+        plan,
+        tally,
+        points: series.points,
+        shard_cpu: vec![Duration::from_millis(250); 2],
+        cpu: Duration::from_millis(500),
+        target_cpu: None,
+        driver: "io_uring",
+        cores: vec![0, 1],
+    }
 }
 
 fn near(value: &Value, expected: f64) {
@@ -52,6 +65,36 @@ fn json_says_what_was_counted() {
         near(&proxy["latency_us"][key], 50.0);
     }
     assert!(json.get("direct").is_none() && json.get("difference").is_none());
+}
+
+#[test]
+fn json_has_the_run_second_by_second_and_its_histograms() {
+    let mut scheduled = outcome(Mode::PingPong, 50);
+    let json = Report { proxy: outcome(Mode::PingPong, 50), direct: None }.json();
+    let point = &json["series"][0];
+    assert_eq!((&point["requests"], &point["errors"], &point["bytes"]), (&2000.into(), &0.into(), &4_000_000.into()));
+    near(&point["t_s"], 1.0);
+    near(&point["p999_us"], 50.0);
+    assert!(json["latency"]["raw_hdr"].as_str().is_some_and(|text| text.starts_with("HISTFAAA")), "{json}");
+    assert_eq!(json["latency"]["corrected_hdr"], Value::Null, "a closed loop intends nothing");
+    assert!(json["machine"]["kernel"].is_string());
+    scheduled.tally.answered_late(Duration::from_micros(50), Duration::from_micros(10), 1);
+    let json = Report { proxy: scheduled, direct: None }.json();
+    near(&json["latency"]["corrected_us"]["max"], 60.0);
+    near(&json["proxy"]["latency_us"]["max"], 60.0);
+    near(&json["latency"]["raw_us"]["max"], 50.0);
+}
+
+#[test]
+fn a_busy_client_says_so() {
+    let mut busy = outcome(Mode::PingPong, 50);
+    busy.shard_cpu = vec![Duration::from_millis(1600), Duration::from_millis(1800)];
+    let json = Report { proxy: busy, direct: None }.json();
+    assert_eq!((&json["client_bound"], &json["proxy"]["client_bound"]), (&true.into(), &true.into()));
+    let why = json["proxy"]["client_bound_because"].to_string();
+    assert!(why.contains("90 % of core 1") && !why.contains("core 0"), "{why}");
+    let json = Report { proxy: outcome(Mode::PingPong, 50), direct: None }.json();
+    assert_eq!(json["client_bound"], false);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! One run of the load generator, read back from its JSON.
 
+use crate::hdr;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use hdrhistogram::{Histogram, serialization::Deserializer};
+use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -118,7 +119,7 @@ impl Run {
     }
 }
 
-/// Base 64 of HdrHistogram's V2 log form, compressed or not; `None` for null.
+/// Base 64 of HdrHistogram's V2 form, compressed or not; `None` for null.
 fn histogram(value: &Value, key: &str) -> Result<Option<Histogram<u64>>, String> {
     if value.is_null() {
         return Ok(None);
@@ -126,8 +127,7 @@ fn histogram(value: &Value, key: &str) -> Result<Option<Histogram<u64>>, String>
     let wrong = |why: String| format!("`latency.{key}` is no histogram: {why}");
     let text = value.as_str().ok_or_else(|| wrong("it is no text".into()))?;
     let bytes = STANDARD.decode(text).map_err(|e| wrong(e.to_string()))?;
-    let histogram = Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| wrong(e.to_string()))?;
-    Ok(Some(histogram))
+    hdr::decode(&bytes).map(Some).ok_or_else(|| wrong("it is not in the V2 form".into()))
 }
 
 fn text(value: &Value) -> String {
@@ -158,15 +158,12 @@ fn figures(value: &Value) -> Vec<(String, f64)> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
     use serde_json::json;
 
     fn hdr(values: &[u64]) -> String {
         let mut histogram = Histogram::<u64>::new(3).expect("three digits");
         values.iter().for_each(|value| histogram.record(*value).expect("it grows"));
-        let mut bytes = Vec::new();
-        V2DeflateSerializer::new().serialize(&histogram, &mut bytes).expect("it can be written");
-        STANDARD.encode(bytes)
+        hdr::text(&histogram)
     }
 
     /// `seconds` of 1,000 requests each, of which each takes `us`, and every second 1 % more.
