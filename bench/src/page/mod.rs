@@ -1,13 +1,78 @@
-use crate::{failure::Failure, results::Duel};
+//! Results as a page of HTML: one file with its style and its plots in it, which asks nothing of any network and runs
+//! no script.
+//!
+//! `html` is text, `axis`, `lines` and `bars` are pictures of numbers; `run` and `duel` say what is shown of which.
+
+mod axis;
+mod bars;
+mod duel;
+mod html;
+mod lines;
+mod run;
+
+use crate::{
+    compare,
+    failure::Failure,
+    results::{self, Duel, File, Run},
+};
 use std::path::PathBuf;
+
 #[derive(Debug, clap::Args)]
 pub struct ReportArgs {
+    /// What --json or --save wrote; runs are plotted beside each other and compared with the first of them
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// The page to write
+    #[arg(long, value_name = "FILE")]
+    html: PathBuf,
 }
-pub(crate) fn command(_args: &ReportArgs) -> Result<(), Failure> {
-    Ok(())
+
+/// `balance-shard bench report`.
+pub(crate) fn command(args: &ReportArgs) -> Result<(), Failure> {
+    results::write(&args.html, &of_files(&results::read_all(&args.files)?)?)
 }
-pub(crate) fn of_duel(_duel: &Duel) -> String {
-    String::new()
+
+/// # Errors
+/// Results of two kinds, or several duels: they are compared by figures, not by pictures.
+fn of_files(files: &[File]) -> Result<String, Failure> {
+    if let [File::Duel(duel)] = files {
+        return Ok(of_duel(duel));
+    }
+    let run = |file: &File| match file {
+        File::Run(run) => Some((**run).clone()),
+        File::Duel(_) => None,
+    };
+    let runs: Option<Vec<Run>> = files.iter().map(run).collect();
+    let runs = runs.ok_or_else(|| Failure::usage("a page shows one duel, or runs; see bench compare for duels"))?;
+    of_runs(&runs)
 }
+
+pub(crate) fn of_duel(duel: &Duel) -> String {
+    duel::page(duel)
+}
+
+/// # Errors
+/// None for runs.
+pub(crate) fn of_runs(runs: &[Run]) -> Result<String, Failure> {
+    let files: Vec<File> = runs.iter().map(|run| File::Run(Box::new(run.clone()))).collect();
+    Ok(run::page(runs, &compare::all(&files)?))
+}
+
+/// What was measured where, in one line.
+fn place(machine: &serde_json::Value, version: &str, commit: Option<&str>) -> String {
+    let mut parts = Vec::new();
+    if let Some(cpu) = machine["cpu"].as_str() {
+        parts.push(cpu.to_owned());
+    }
+    if let Some(cores) = machine["cores"].as_u64() {
+        parts.push(format!("{cores} cores"));
+    }
+    if let Some(kernel) = machine["kernel"].as_str() {
+        parts.push(format!("Linux {kernel}"));
+    }
+    parts.push(format!("balance-shard {version}{}", commit.map_or_else(String::new, |c| format!(" ({c})"))));
+    parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -115,16 +115,6 @@ pub(crate) struct Sample {
     pub(crate) run: Value,
 }
 
-impl Unit {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Byte => "byte",
-            Self::Connection => "connection",
-        }
-    }
-}
-
 impl Entrant {
     pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> {
         self.rounds.iter().filter_map(|round| round.sample.as_ref())

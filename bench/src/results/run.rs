@@ -35,6 +35,8 @@ pub(crate) struct Run {
     pub(crate) uncorrected: Option<Histogram<u64>>,
     pub(crate) series: Vec<Moment>,
     pub(crate) client_bound: bool,
+    /// The same load without the proxy, where it was measured too.
+    pub(crate) direct: Option<Box<Run>>,
 }
 
 /// A second of a run, or what is left of it.
@@ -100,7 +102,20 @@ impl Run {
             uncorrected,
             series,
             client_bound: value["client_bound"] == true,
+            direct: Self::read_direct(name, value)?.map(Box::new),
         })
+    }
+
+    /// It stands there as `proxy` does, with its own series and latencies in it.
+    fn read_direct(name: &str, value: &Value) -> Result<Option<Self>, String> {
+        let Some(direct) = value.get("direct").filter(|direct| direct.is_object()) else { return Ok(None) };
+        let mut as_proxy = value.clone();
+        as_proxy["proxy"] = direct.clone();
+        as_proxy["direct"] = Value::Null;
+        as_proxy["series"] = direct["series"].clone();
+        as_proxy["latency"] = direct["latency"].clone();
+        as_proxy["client_bound"] = direct["client_bound"].clone();
+        Self::read(&format!("{name}, direct"), &as_proxy).map(Some).map_err(|why| format!("in `direct`: {why}"))
     }
 
     pub(crate) fn latency(&self, key: &str) -> Option<f64> {

@@ -51,7 +51,7 @@ pub(crate) struct Figure {
     of: fn(&Sample, Unit) -> Option<f64>,
 }
 
-pub(crate) const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 6] = [
     Figure {
         key: "cpu_per_unit",
         names: ["CPU µs/req", "CPU s/GB", ""],
