@@ -8,6 +8,8 @@ pub enum FailureKind {
     Usage,
     /// The kernel or the container lacks a feature that was demanded.
     OsFeature,
+    /// Ctrl-C: what there was has been reported.
+    Interrupted,
     /// Everything else, a bad result of a measurement included.
     Runtime,
 }
@@ -26,6 +28,10 @@ impl Failure {
 
     pub(crate) fn os_feature(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::OsFeature, message: message.into() }
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self { kind: FailureKind::Interrupted, message: "interrupted: the report is of a part of the run".into() }
     }
 
     pub(crate) fn runtime(message: impl Into<String>) -> Self {

@@ -13,13 +13,19 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod alarms;
 mod bootstrap;
 pub mod cli;
 mod compare;
 mod cpu;
 mod duel;
 mod failure;
+mod files;
+mod find_max;
 mod hdr;
+mod http;
+mod interrupt;
+mod latency;
 mod load;
 mod machine;
 mod micro;
@@ -27,6 +33,7 @@ mod page;
 mod pattern;
 mod peers;
 mod plan;
+mod progress;
 mod report;
 mod results;
 mod scratch;
@@ -45,10 +52,14 @@ pub use failure::{Failure, FailureKind};
 pub fn run(args: &cli::Args) -> Result<(), Failure> {
     balance_engine::os::raise_nofile();
     match args {
-        cli::Args::Tcp(args) => load::command(args),
-        cli::Args::Echo(args) => peers::command(peers::Kind::Echo, args),
-        cli::Args::Source(args) => peers::command(peers::Kind::Source, args),
-        cli::Args::Sink(args) => peers::command(peers::Kind::Sink, args),
+        cli::Args::Tcp(args) => load::tcp(args),
+        cli::Args::Http(args) => load::http(args),
+        cli::Args::Latency(args) => latency::command(args),
+        cli::Args::FindMax(args) => find_max::command(args),
+        cli::Args::Backend(args) => peers::backend(args),
+        cli::Args::Echo(args) => peers::command(peers::Kind::ECHO, args),
+        cli::Args::Source(args) => peers::command(peers::Kind::SOURCE, args),
+        cli::Args::Sink(args) => peers::command(peers::Kind::SINK, args),
         cli::Args::Micro(args) => micro::command(args),
         cli::Args::Duel(args) => duel::command(args),
         cli::Args::Compare(args) => compare::command(args),

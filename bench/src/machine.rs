@@ -2,7 +2,7 @@
 
 use balance_engine::cores;
 use serde_json::{Value, json};
-use std::fs;
+use std::{fs, time::SystemTime};
 
 /// The commit that this program was built from, where the build knew one.
 pub(crate) const COMMIT: Option<&str> = option_env!("BALANCE_COMMIT");
@@ -19,6 +19,12 @@ pub(crate) fn json() -> Value {
         "cores": cores::available().len(),
         "memory_bytes": kilobytes.map(|kilobytes| kilobytes * 1024),
     })
+}
+
+/// When a report was made. Nothing is measured with it.
+#[expect(clippy::disallowed_methods, reason = "a report is dated by the wall clock, off the shards")]
+pub(crate) fn wall_now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The first value of a name in the `name : value` lines of `/proc`.

@@ -32,6 +32,13 @@ impl Pattern {
         Self { seed: MARK | u64::from(name), position: 0 }
     }
 
+    /// The stream of a name, such as the target of a request: an answer to another one does not pass for it.
+    pub(crate) fn named(name: &[u8]) -> Self {
+        // FNV-1a, 32 bits.
+        let hash = name.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+        Self { seed: MARK | u64::from(hash), position: 0 }
+    }
+
     /// The stream that begins with this word, its first byte past the word; `None` where it is no stream of ours.
     fn after_first_word(word: u64) -> Option<Self> {
         let marked = word & (u64::MAX << 32) == MARK;

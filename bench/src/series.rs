@@ -139,7 +139,8 @@ mod tests {
 
     fn answered(count: u64) -> Tally {
         let mut tally = Tally::new();
-        (0..count).for_each(|_| tally.answered(Duration::from_micros(5), 1));
+        (0..count).for_each(|_| tally.answered(Duration::from_micros(5), None));
+        tally.moved(count, count);
         tally.cpu = Duration::from_millis(count);
         tally
     }

@@ -101,6 +101,18 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     units::parse_duration(text).map_err(|fault| fault.to_string())
 }
 
+/// Exchanges in a second; may be less than one.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let (number, factor) = match text.strip_suffix(['k', 'K']) {
+        Some(number) => (number, 1e3),
+        None => (text, 1.0),
+    };
+    match number.parse::<f64>() {
+        Ok(rate) if (0.001..=1e9).contains(&(rate * factor)) => Ok(rate * factor),
+        _ => Err("write how many a second, such as 5000 or 20k".into()),
+    }
+}
+
 /// One that is some time, not none.
 pub(crate) fn time_span(text: &str) -> Result<Duration, String> {
     match duration(text) {
@@ -146,6 +158,14 @@ mod tests {
         assert!(size("0").is_err() && size("1kb").is_err());
         assert_eq!((time_span("2s"), duration("0s")), (Ok(Duration::from_secs(2)), Ok(Duration::ZERO)));
         assert!(time_span("0s").is_err() && duration("2").is_err());
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!((rate("5000"), rate("1.5k"), rate("0.5")), (Ok(5000.0), Ok(1500.0), Ok(0.5)));
+        for wrong in ["0", "-1", "NaN", "inf", "1e10", "fast", "k"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

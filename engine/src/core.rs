@@ -48,6 +48,8 @@ pub(crate) struct Core {
     idle_max: Duration,
     shrink_at: Cell<Timestamp>,
     ended_at_trim: Cell<u64>,
+    /// See [`Handle::wake_at`].
+    sharp: RefCell<Option<(Timestamp, Waker)>>,
 }
 
 /// A shard's handle for its own tasks: spawn, timers, buffers, time. Cheap to clone.
@@ -92,6 +94,7 @@ impl Handle {
             idle_max,
             shrink_at: Cell::new(now + SHRINK_EVERY),
             ended_at_trim: Cell::new(0),
+            sharp: RefCell::default(),
         }))
     }
 
@@ -187,6 +190,12 @@ impl Handle {
 
     pub(crate) fn set_timer(&self, at: Timestamp, waker: Waker) -> TimerKey {
         self.0.wheel.borrow_mut().insert(at, Alarm::Wake(waker))
+    }
+
+    /// Be woken in the first turn at or after this moment, to the nanosecond, where timers are to the millisecond. A
+    /// shard has one such moment: another call replaces it. For load generators, whose requests have their moments.
+    pub fn wake_at(&self, at: Timestamp, waker: &Waker) {
+        *self.0.sharp.borrow_mut() = Some((at, waker.clone()));
     }
 
     pub(crate) fn cancel_timer(&self, key: TimerKey) {
@@ -327,7 +336,8 @@ impl Core {
         }
         // Buffers that another shard gives back wake nobody here.
         let look = (!self.starved.borrow().is_empty()).then(|| self.now.get() + STARVED_LOOK);
-        let limit = limit.into_iter().chain(look).min();
+        let sharp = self.sharp.borrow().as_ref().map(|(at, _)| *at);
+        let limit = limit.into_iter().chain(look).chain(sharp).min();
         match (self.wheel.borrow().next(), limit) {
             (Some(a), Some(b)) => Wait::Until(a.min(b)),
             (Some(at), None) | (None, Some(at)) => Wait::Until(at),
@@ -377,6 +387,10 @@ impl Core {
     }
 
     fn fire_timers(&self, alarms: &mut Vec<Alarm>) {
+        let due = self.sharp.borrow_mut().take_if(|(at, _)| *at <= self.now.get());
+        if let Some((_, waker)) = due {
+            waker.wake();
+        }
         self.wheel.borrow_mut().advance(self.now.get(), alarms);
         for alarm in alarms.drain(..) {
             match alarm {

@@ -1,7 +1,9 @@
 //! Limits of the process, and what it asks of the system that is no socket.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read},
+    mem::MaybeUninit,
     os::fd::{FromRawFd, OwnedFd},
     time::Duration,
 };
@@ -18,6 +20,60 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made `fd` for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// INT and TERM, to be waited for on a thread instead of ending the process at once.
+pub struct Interrupts {
+    signals: File,
+}
+
+impl Interrupts {
+    /// From here on they are held back, on this thread and on those that it starts later.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn hold() -> io::Result<Self> {
+        let set = interrupts();
+        mask(libc::SIG_BLOCK, &set)?;
+        // SAFETY: the set is initialised and only read.
+        let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made `fd` for us, and nobody else knows it.
+        let signals = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        Ok(Self { signals })
+    }
+
+    /// Block until one has come. The next one ends the process, as it would have without us.
+    ///
+    /// # Errors
+    /// Those of read(2), which there should be none of.
+    pub fn wait(mut self) -> io::Result<()> {
+        self.signals.read_exact(&mut [0; size_of::<libc::signalfd_siginfo>()])?;
+        mask(libc::SIG_UNBLOCK, &interrupts())
+    }
+}
+
+fn interrupts() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: sigemptyset initialises the set that it is given.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: sigemptyset has initialised it.
+    let mut set = unsafe { set.assume_init() };
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the set is initialised, the signals exist.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    set
+}
+
+fn mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: the set is initialised and only read; the old one is not asked for.
+    match unsafe { libc::pthread_sigmask(how, &raw const *set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
 }
 
 /// How many descriptors this process may have open.

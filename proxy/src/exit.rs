@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     Permission = 77,
     /// EX_CONFIG.
     Config = 78,
+    /// As a shell says it of a process that INT has ended.
+    Interrupted = 130,
 }
 
 impl Exit {

@@ -22,8 +22,6 @@ pub(super) struct Line {
     sending: std::ops::Range<u32>,
     /// Bytes of the answer that have not come yet.
     to_come: u64,
-    /// Bytes that have come since the connection was opened.
-    received: u64,
 }
 
 impl Line {
@@ -32,7 +30,7 @@ impl Line {
             Bytes::Checked => Checker::Known(pattern),
             Bytes::Any => Checker::Any,
         };
-        Self { open, out: pattern, back, to_fill: 0, sending: 0..0, to_come: 0, received: 0 }
+        Self { open, out: pattern, back, to_fill: 0, sending: 0..0, to_come: 0 }
     }
 
     /// The next exchange is one message of `size` bytes, and as many back.
@@ -57,7 +55,7 @@ impl Line {
     /// Ready when the connection, which should say nothing, is of no use any more.
     pub(super) fn poll_lost(&mut self, context: &Context<'_>) -> Poll<Fault> {
         self.open.socket.poll_recv(context).map(|received| match received {
-            Received::Data(_) => Fault::Corrupt { position: self.received },
+            Received::Data(_) => Fault::Extra,
             Received::Eof => Fault::Short,
             Received::Failed(errno) => Fault::of_stream(errno),
         })
@@ -112,13 +110,13 @@ impl Line {
 
     fn received(&mut self, chunk: &Chunk) -> Result<(), Fault> {
         let bytes = &chunk.buffer[..chunk.len as usize];
-        self.back.check(bytes).map_err(|position| Fault::Corrupt { position })?;
-        // Right bytes, but of a message that nobody has sent yet, or bytes of the peer's own that are too many.
-        let Some(to_come) = self.to_come.checked_sub(bytes.len() as u64) else {
-            return Err(Fault::Corrupt { position: self.received + self.to_come });
-        };
-        self.to_come = to_come;
-        self.received += bytes.len() as u64;
+        let expected = bytes.len().min(usize::try_from(self.to_come).unwrap_or(usize::MAX));
+        self.back.check(&bytes[..expected]).map_err(|position| Fault::Corrupt { position })?;
+        // They may be right, but of a message that nobody has sent yet.
+        if bytes.len() > expected {
+            return Err(Fault::Extra);
+        }
+        self.to_come -= expected as u64;
         Ok(())
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Link {
     /// Counted over all shards.
     pub(super) number: u32,
     attempts: u32,
-    timer: Timer,
+    pub(super) timer: Timer,
 }
 
 impl Link {
@@ -85,18 +85,20 @@ impl Link {
     }
 
     /// One message there and back.
-    pub(super) async fn exchange(&mut self, line: &mut Line) -> Result<Duration, Fault> {
+    pub(super) async fn exchange(&mut self, line: &mut Line) -> Result<(), Fault> {
         self.exchange_of(line, self.shard.plan.size).await
     }
 
-    async fn exchange_of(&mut self, line: &mut Line, bytes: u64) -> Result<Duration, Fault> {
+    async fn exchange_of(&mut self, line: &mut Line, bytes: u64) -> Result<(), Fault> {
         let shard = Rc::clone(&self.shard);
-        let started = shard.handle.now();
         shard.busy.set(shard.busy.get() + 1);
         line.begin(bytes);
         let result = self.in_time(Fault::Timeout, |_, context| line.poll_exchange(context)).await;
         shard.busy.set(shard.busy.get() - 1);
-        result.map(|()| shard.handle.now() - started)
+        if result.is_ok() {
+            shard.moved(bytes, bytes);
+        }
+        result
     }
 
     /// Poll `step` until it is ready, or until the time-out has passed.

@@ -2,21 +2,30 @@
 
 mod gate;
 mod half;
+mod http;
 mod line;
 mod link;
 mod modes;
+mod pace;
 mod shard;
 
 use crate::{
-    cli::{Mode, TcpArgs},
+    cli::{HttpArgs, LoadArgs, Mode, Progress, TcpArgs},
     cpu,
     failure::Failure,
+    files::Files,
+    interrupt::Interrupt,
+    latency::Target,
+    machine,
     plan::Plan,
+    progress::Display,
     report::{self, Outcome, Report},
     series::Series,
     tally::Tally,
     threads::{self, Ground},
+    values::Destination,
 };
+use balance_engine::clock::{Clock, Timestamp};
 use shard::{Part, Place};
 use std::{
     io::{self, Read},
@@ -27,7 +36,8 @@ use std::{
 
 /// What the controller says to a shard.
 enum Message {
-    Begin,
+    /// The load begins, and its schedule with this moment.
+    Begin(Timestamp),
     Stop,
     /// What the shard reported is counted; here is the memory back.
     Counted(Box<Tally>),
@@ -45,30 +55,72 @@ enum Event {
     Stopped,
     /// A shard's thread ends, whatever the reason.
     Gone,
+    /// Ctrl-C.
+    Interrupted,
     /// Nobody holds our standard input open any more.
     InputEnded,
 }
 
 /// `balance-shard bench tcp`.
-pub(crate) fn command(args: &TcpArgs) -> Result<(), Failure> {
+pub(crate) fn tcp(args: &TcpArgs) -> Result<(), Failure> {
     if args.mode == Mode::Half {
         return half::command(args);
     }
-    let plan = Plan::new(args)?;
+    command("tcp", Plan::tcp(args)?, &args.backend, &args.load, &[])?.judge(false)
+}
+
+/// `balance-shard bench http`.
+pub(crate) fn http(args: &HttpArgs) -> Result<(), Failure> {
+    command("http", Plan::http(args)?, &args.target.backend, &args.load, &[])?.judge(false)
+}
+
+/// Measure, without the proxy first where there is something behind it, and say what came out.
+///
+/// # Errors
+/// What kept it from being measured or told. The report has its own verdict.
+pub(crate) fn command(
+    bench: &'static str,
+    plan: Plan,
+    backend: &[Destination],
+    args: &LoadArgs,
+    targets: &[Target],
+) -> Result<Report, Failure> {
+    let files = Files::create(&args.output)?;
+    let interrupt = Interrupt::watch()?;
     let ground = Ground::new(&args.runtime)?.at_most(plan.connections);
-    let announce = match (plan.mode, args.json) {
+    let announce = match (plan.mode, args.output.json) {
         (Mode::Idle, false) => Announce::Output,
         (Mode::Idle, true) => Announce::Errors,
         _ => Announce::Nowhere,
     };
-    let direct = match &args.backend[..] {
+    let progress = if plan.mode == Mode::Idle { Progress::Off } else { args.output.progress };
+    let way = Way { ground: &ground, announce, progress, interrupt: &interrupt };
+    let direct = match backend {
         [] => None,
-        backend => Some(run(plan.on(backend), &ground, announce)?),
+        backend => Some(run(plan.on(backend), &way)?),
     };
-    let proxy = run(plan, &ground, announce)?;
-    let report = Report { proxy, direct };
-    report::print(&if args.json { report.json().to_string() + "\n" } else { report.text() })?;
-    report.verdict()
+    let report = match direct {
+        Some(direct) if direct.interrupted => Report::new(bench, direct, None),
+        direct => Report::new(bench, run(plan, &way)?, direct),
+    };
+    let report = Report { targets: targets.to_vec(), ..report };
+    report::print(&if args.output.json { report.json().to_string() + "\n" } else { report.text() })?;
+    files.write(&report)?;
+    Ok(report)
+}
+
+/// How a run is done and shown, whatever its plan.
+pub(crate) struct Way<'a> {
+    pub(crate) ground: &'a Ground,
+    announce: Announce,
+    pub(crate) progress: Progress,
+    pub(crate) interrupt: &'a Interrupt,
+}
+
+impl<'a> Way<'a> {
+    pub(crate) fn quiet(ground: &'a Ground, interrupt: &'a Interrupt) -> Self {
+        Self { ground, announce: Announce::Nowhere, progress: Progress::Off, interrupt }
+    }
 }
 
 /// Where it is said that all idle connections are open.
@@ -81,7 +133,8 @@ enum Announce {
 }
 
 /// One run from its first connect to its last close.
-fn run(plan: Plan, ground: &Ground, announce: Announce) -> Result<Outcome, Failure> {
+pub(crate) fn run(plan: Plan, way: &Way<'_>) -> Result<Outcome, Failure> {
+    let ground = way.ground;
     if cpu::used_by(&plan.processes).is_none() {
         return Err(Failure::usage("--pid: there is no such process, or it may not be looked at"));
     }
@@ -96,13 +149,22 @@ fn run(plan: Plan, ground: &Ground, announce: Announce) -> Result<Outcome, Failu
         }
     })?;
     let driver = shards[0].driver;
-    let controller = Controller { plan: &plan, shards: &shards, events, announce };
-    let watch = controller.conduct(&heard)?;
+    let call = events.clone();
+    // After the run nobody cares.
+    way.interrupt.call(move || drop(call.send(Event::Interrupted)));
+    let started = machine::wall_now();
+    let controller = Controller { plan: &plan, shards: &shards, events, announce: way.announce };
+    let mut display = Display::new(way.progress, shards.len());
+    let watch = controller.conduct(&heard, &mut display)?;
+    drop(display);
     shards.into_iter().try_for_each(threads::Shard::join)?;
     let plan = (*plan).clone();
     let Watch { series, start, end, .. } = watch;
     Ok(Outcome {
         plan,
+        started,
+        interrupted: way.interrupt.has_struck(),
+        busiest_thread: cpu::busiest(&start.threads, &end.threads),
         tally: series.total,
         points: series.points,
         shard_cpu: series.shard_cpu,
@@ -147,12 +209,15 @@ struct CpuTimes {
     ours: Duration,
     /// Of the processes that the plan names; `None` when there are none, or not any more.
     target: Option<Duration>,
+    /// Of each of their threads.
+    threads: Vec<cpu::Thread>,
 }
 
 impl CpuTimes {
     fn now(plan: &Plan) -> Self {
         let named = (!plan.processes.is_empty()).then_some(&plan.processes);
-        Self { ours: cpu::used(), target: named.and_then(|processes| cpu::used_by(processes)) }
+        let target = named.and_then(|processes| cpu::used_by(processes));
+        Self { ours: cpu::used(), target, threads: cpu::threads_of(&plan.processes) }
     }
 }
 
@@ -168,16 +233,19 @@ impl Watch {
     }
 
     /// Returns the tally, empty.
-    fn count(&mut self, plan: &Plan, part: Part) -> Box<Tally> {
+    fn count(&mut self, plan: &Plan, part: Part, display: &mut Display) -> Box<Tally> {
         let Part { shard, second, mut tally } = part;
         let target_at = &mut self.target_at;
         match second {
             None => self.series.add_before(&tally),
             Some(second) => {
-                self.series.add(shard, second, &tally, || {
-                    let now = CpuTimes::now(plan).target?;
+                let point = self.series.add(shard, second, &tally, || {
+                    let now = cpu::used_by(&plan.processes).filter(|_| !plan.processes.is_empty())?;
                     Some(now.saturating_sub(target_at.replace(now)?))
                 });
+                if let Some(point) = point {
+                    display.show(point);
+                }
             }
         }
         tally.reset();
@@ -187,7 +255,7 @@ impl Watch {
 
 impl Controller<'_> {
     /// Until every shard is gone.
-    fn conduct(&self, heard: &mpsc::Receiver<Event>) -> Result<Watch, Failure> {
+    fn conduct(&self, heard: &mpsc::Receiver<Event>, display: &mut Display) -> Result<Watch, Failure> {
         let mut watch = Watch::new(self.shards.len());
         let (mut tried, mut opened, mut gone) = (0, 0, 0);
         while gone < self.shards.len() {
@@ -204,13 +272,13 @@ impl Controller<'_> {
                 Event::Measuring => watch.begin(self.plan),
                 Event::Counted(part) => {
                     let shard = part.shard;
-                    let empty = watch.count(self.plan, part);
+                    let empty = watch.count(self.plan, part, display);
                     // One that has ended has no use for it.
                     let _ = self.shards[shard].mailbox.try_send(Message::Counted(empty));
                 }
                 Event::Stopped => watch.end = CpuTimes::now(self.plan),
                 Event::Gone => gone += 1,
-                Event::InputEnded => self.tell(|| Message::Stop),
+                Event::Interrupted | Event::InputEnded => self.tell(|| Message::Stop),
             }
         }
         let measured = watch.series.total.measured;
@@ -225,7 +293,7 @@ impl Controller<'_> {
             Announce::Output => report::print(&line)?,
             Announce::Errors => eprint!("{line}"),
         }
-        if opened == 0 && self.plan.mode.opens_first() {
+        if opened == 0 && self.plan.opens_first() {
             // Nothing is there to be measured; the errors say why.
             self.tell(|| Message::Stop);
             return Ok(());
@@ -233,7 +301,8 @@ impl Controller<'_> {
         if self.plan.hold {
             self.watch_input()?;
         }
-        self.tell(|| Message::Begin);
+        let now = Clock::monotonic().now();
+        self.tell(|| Message::Begin(now));
         Ok(())
     }
 

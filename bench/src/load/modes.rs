@@ -1,13 +1,15 @@
 //! What the connections do: a task each.
 
 use super::{
+    http,
     line::Line,
     link::{Link, Open},
+    pace::Seat,
     shard::{Shard, Ticket},
 };
 use crate::{cli::Mode, pattern::Checker, plan::Bytes, tally::Fault};
 use balance_engine::{Received, buf::Buffer};
-use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use std::{future::poll_fn, rc::Rc, task::Poll};
 
 /// The life of connection `number`.
 pub(super) async fn run(shard: Rc<Shard>, number: u32) {
@@ -21,6 +23,7 @@ pub(super) async fn run(shard: Rc<Shard>, number: u32) {
         Mode::StreamDown => stream(link, Way::Down).await,
         Mode::StreamUp => stream(link, Way::Up).await,
         Mode::Idle => idle(link).await,
+        Mode::Http => http::run(link).await,
     }
 }
 
@@ -36,7 +39,8 @@ async fn ping_pong(mut link: Link) {
         }
     };
     shard.begun().await;
-    while let Some(ticket) = shard.ticket() {
+    let seat = Rc::new(Seat::default());
+    while let Some(ticket) = shard.next(&seat).await {
         let mut open = match line.take() {
             Some(open) => open,
             None => match link.open().await {
@@ -47,9 +51,10 @@ async fn ping_pong(mut link: Link) {
                 }
             },
         };
+        let started = shard.handle.now();
         match link.exchange(&mut open).await {
-            Ok(latency) => {
-                shard.answered(ticket, latency);
+            Ok(()) => {
+                shard.answered(ticket, started);
                 line = Some(open);
             }
             Err(fault) => link.failed(fault).await,
@@ -60,7 +65,8 @@ async fn ping_pong(mut link: Link) {
 async fn connect(mut link: Link) {
     let shard = Rc::clone(&link.shard);
     shard.begun().await;
-    while let Some(ticket) = shard.ticket() {
+    let seat = Rc::new(Seat::default());
+    while let Some(ticket) = shard.next(&seat).await {
         if let Err(fault) = connect_once(&mut link, ticket).await {
             link.failed(fault).await;
         }
@@ -76,7 +82,7 @@ async fn connect_once(link: &mut Link, ticket: Ticket) -> Result<(), Fault> {
     drop(permit);
     let mut line = link.line(open);
     link.exchange(&mut line).await?;
-    shard.answered(ticket, shard.handle.now() - started);
+    shard.answered(ticket, started);
     Ok(())
 }
 
@@ -190,22 +196,6 @@ async fn take_on(link: &mut Link, mut open: Open) -> Fault {
             Ok(Received::Eof) => return Fault::Short,
             Ok(Received::Failed(errno)) => return Fault::of_stream(errno),
             Err(fault) => return fault,
-        }
-    }
-}
-
-impl Shard {
-    fn answered(&self, ticket: Ticket, latency: Duration) {
-        if ticket.counts && self.is_measuring() {
-            self.tally.borrow_mut().answered(latency, self.plan.size);
-        }
-    }
-
-    fn moved(&self, out: u64, back: u64) {
-        if self.is_measuring() {
-            let mut tally = self.tally.borrow_mut();
-            tally.bytes_out += out;
-            tally.bytes_in += back;
         }
     }
 }

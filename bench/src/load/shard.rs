@@ -4,14 +4,21 @@
 //!   Opening ── all tried: Event::Opened ──► (waits) ── Message::Begin ──► warm ──► measuring ──► over: Event::Stopped
 //! ```
 
-use super::{Event, Message, gate::Gate, modes};
+use super::{
+    Event, Message,
+    gate::Gate,
+    modes,
+    pace::{Pace, Schedule, Seat},
+};
 use crate::{
-    plan::{Limit, Plan},
+    http::{head::Memory, request::Request, response::Head},
+    plan::{Limit, Plan, Protocol},
     series::STEP,
-    tally::Tally,
+    tally::{Fault, Tally},
 };
 use balance_engine::{
     Handle,
+    buf::Class,
     clock::{Clock, Timestamp},
     executor::Admission,
     mailbox::Receiver,
@@ -26,12 +33,17 @@ use std::{
     ops::ControlFlow,
     rc::Rc,
     sync::{Arc, mpsc},
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
+/// Requests are sent in pieces of this at most.
+const PIECE_BYTES_MAX: usize = 64 << 10;
 /// Connections that a shard opens at once. The accept queue of a small server has room for as many.
 const OPENING_MAX: usize = 256;
+
+/// Statuses from this one on say that something went wrong (RFC 9110 section 15).
+const BAD_STATUS: u16 = 400;
 
 /// What the connections of a shard share.
 pub(super) struct Shard {
@@ -55,12 +67,23 @@ pub(super) struct Shard {
     /// Tasks that have not ended.
     alive: Cell<u32>,
     begun: Cell<bool>,
+    begun_at: Cell<Option<Timestamp>>,
     wait_for_begin: RefCell<Vec<Waker>>,
     measuring_since: Cell<Option<Timestamp>>,
+    /// The end of the measured time, where something is still awaited after it.
+    measuring_until: Cell<Option<Timestamp>>,
     /// Exchanges of a limited run that have not begun.
     tickets: Cell<u64>,
     over: Cell<bool>,
-    shard: usize,
+    place: Place,
+    /// Of an open loop, once it has begun.
+    pace: RefCell<Option<Rc<Pace>>>,
+    /// Of each target.
+    requests: Vec<Rc<[Request]>>,
+    /// The last head that a server has sent.
+    pub(super) heads: Rc<Memory<Head>>,
+    /// In which what is said in requests is sent.
+    pub(super) piece: Class,
 }
 
 /// A piece of what a shard counts.
@@ -75,7 +98,9 @@ pub(super) struct Part {
 #[derive(Clone, Copy)]
 pub(super) struct Ticket {
     /// It is one of those to be measured.
-    pub(super) counts: bool,
+    counts: bool,
+    /// When it was to begin, in an open loop.
+    intended: Option<Timestamp>,
 }
 
 /// Counts an open connection.
@@ -110,7 +135,14 @@ impl Shard {
             Limit::Requests(total) => Plan::share(total, place.shard, place.shards),
             Limit::After(_) | Limit::Told => 0,
         };
-        let opening = if plan.mode.opens_first() { connections } else { 0 };
+        let requests = match &plan.protocol {
+            Protocol::Tcp => Vec::new(),
+            Protocol::Http(http) => http.requests.iter().map(|list| list.as_slice().into()).collect(),
+        };
+        let longest = requests.iter().flat_map(|list: &Rc<[Request]>| list.iter()).map(|r| r.bytes.len()).max();
+        let pipeline = if let Protocol::Http(http) = &plan.protocol { http.pipeline as usize } else { 1 };
+        let piece = (longest.unwrap_or(0) * pipeline).min(PIECE_BYTES_MAX);
+        let opening = if plan.opens_first() { connections } else { 0 };
         Rc::new(Self {
             handle: handle.clone(),
             plan,
@@ -125,11 +157,17 @@ impl Shard {
             opened: Cell::new(0),
             alive: Cell::new(connections),
             begun: Cell::new(false),
+            begun_at: Cell::new(None),
             wait_for_begin: RefCell::default(),
             measuring_since: Cell::new(None),
+            measuring_until: Cell::new(None),
             tickets: Cell::new(tickets),
             over: Cell::new(false),
-            shard: place.shard,
+            place,
+            pace: RefCell::default(),
+            requests,
+            heads: Rc::new(Memory::new()),
+            piece: handle.pool().optimal(piece).unwrap_or(Class::Large),
         })
     }
 
@@ -160,18 +198,101 @@ impl Shard {
         self.measuring_since.get().is_some()
     }
 
-    /// `None`: enough has begun.
-    pub(super) fn ticket(&self) -> Option<Ticket> {
+    /// Of the target of connection `number`.
+    pub(super) fn requests(&self, number: u32) -> Rc<[Request]> {
+        Rc::clone(&self.requests[number as usize % self.requests.len()])
+    }
+
+    /// Wait for the moment of the next exchange. `None`: enough has begun.
+    pub(super) async fn next(&self, seat: &Rc<Seat>) -> Option<Ticket> {
+        poll_fn(|context| self.poll_ticket(seat, context)).await
+    }
+
+    /// As [`Shard::next`].
+    pub(super) fn poll_ticket(&self, seat: &Rc<Seat>, context: &Context<'_>) -> Poll<Option<Ticket>> {
+        let pace = self.pace.borrow();
+        let Some(pace) = &*pace else { return Poll::Ready(self.ticket()) };
+        let counts = |intended| self.counts_from().is_some_and(|since| intended >= since);
+        pace.poll_next(seat, context).map(|intended| {
+            let intended = intended?;
+            Some(Ticket { counts: counts(intended), intended: Some(intended) })
+        })
+    }
+
+    /// In a closed loop there is always one, until there are enough.
+    fn ticket(&self) -> Option<Ticket> {
         let limited = matches!(self.plan.limit, Limit::Requests(_));
         if limited && self.is_measuring() {
             self.tickets.set(self.tickets.get().checked_sub(1)?);
         }
-        Some(Ticket { counts: !limited || self.is_measuring() })
+        Some(Ticket { counts: !limited || self.is_measuring(), intended: None })
     }
 
-    fn begin(&self) {
+    /// From when on an open loop is measured.
+    fn counts_from(&self) -> Option<Timestamp> {
+        self.begun_at.get().map(|begun| begun + self.plan.warm)
+    }
+
+    /// An exchange that began at `started` is over.
+    pub(super) fn answered(&self, ticket: Ticket, started: Timestamp) {
+        self.answered_with(ticket, started, None);
+    }
+
+    /// So, and with this status.
+    pub(super) fn answered_with(&self, ticket: Ticket, started: Timestamp, status: Option<u16>) {
+        if !ticket.counts || !(self.is_measuring() || ticket.intended.is_some()) {
+            return;
+        }
+        let mut tally = self.tally.borrow_mut();
+        if let Some(status) = status {
+            tally.statuses.add(status, 1);
+            if status >= BAD_STATUS {
+                return tally.errors.add(self.place.shard as u32, Fault::BadStatus(status));
+            }
+        }
+        tally.answered(self.handle.now() - started, ticket.intended.map(|intended| started - intended));
+    }
+
+    pub(super) fn moved(&self, out: u64, back: u64) {
+        if self.is_measuring() {
+            self.tally.borrow_mut().moved(out, back);
+        }
+    }
+
+    fn begin(self: &Rc<Self>, at: Timestamp) {
+        self.begun_at.set(Some(at));
+        if let Some(rate) = self.plan.rate {
+            let Place { shard, shards } = self.place;
+            let mut schedule = Schedule::new(at, rate, shard, shards);
+            match self.plan.limit {
+                Limit::After(duration) => schedule = schedule.until(at + self.plan.warm + duration),
+                Limit::Requests(_) => schedule = schedule.at_most(self.tickets.get()),
+                Limit::Told => {}
+            }
+            let pace = Pace::new(&self.handle, schedule, self.alive.get() as usize);
+            *self.pace.borrow_mut() = Some(Rc::clone(&pace));
+            let shard = Rc::clone(self);
+            let conduct = async move {
+                let lagged = |moment, lag| {
+                    if shard.counts_from().is_some_and(|since| moment >= since) {
+                        shard.tally.borrow_mut().lagged(lag);
+                    }
+                };
+                pace.conduct(lagged).await;
+            };
+            let _always_admitted = self.handle.spawn(Admission::Always, conduct);
+        }
         self.begun.set(true);
         self.wait_for_begin.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// The measured time is over. An open loop lets what has begun come to its end, so that a stall at the end is seen;
+    /// what was to begin and has not counts as having waited until now.
+    fn close(&self) {
+        let pace = self.pace.borrow().clone();
+        let Some(pace) = pace else { return self.over.set(true) };
+        let now = self.handle.now();
+        pace.close(|moment| self.tally.borrow_mut().unsent(now - moment));
     }
 
     /// What was counted since the last time, and with it the second that it is of. A second that is over is only ever
@@ -181,14 +302,15 @@ impl Shard {
         let mut tally = self.tally.replace(fresh);
         let cpu = os::thread_cpu();
         tally.cpu = cpu.saturating_sub(self.cpu_at.replace(cpu));
-        Part { shard: self.shard, second: self.second.replace(next), tally }
+        Part { shard: self.place.shard, second: self.second.replace(next), tally }
     }
 
     fn finish(&self) -> Part {
         let mut part = self.take(None);
         part.tally.unfinished = self.busy.get();
         part.tally.open = self.open.get();
-        part.tally.measured = self.measuring_since.get().map(|since| self.handle.now() - since).unwrap_or_default();
+        let until = self.measuring_until.get().unwrap_or(self.handle.now());
+        part.tally.measured = self.measuring_since.get().map(|since| until - since).unwrap_or_default();
         part
     }
 }
@@ -241,11 +363,11 @@ impl Inbox for LoadInbox {
 
     fn handle(&mut self, message: Message) -> ControlFlow<()> {
         match message {
-            Message::Begin => {
+            Message::Begin(at) => {
                 // Before the connections, so that with nothing to warm up their first exchange is measured.
                 let clock = keep_time(Rc::clone(&self.shard), self.events.clone());
                 let _always_admitted = self.shard.handle.spawn(Admission::Always, clock);
-                self.shard.begin();
+                self.shard.begin(at);
             }
             // Seen after this turn.
             Message::Stop => self.shard.over.set(true),
@@ -281,8 +403,10 @@ impl LoadInbox {
 /// The task that says when measuring begins, when a second is over and when all is.
 async fn keep_time(shard: Rc<Shard>, events: mpsc::Sender<Event>) {
     let handle = &shard.handle;
-    sleep_until(handle, handle.now() + shard.plan.warm).await;
-    let since = handle.now();
+    // What an open loop measures is decided by the moments of its exchanges, not by when we look.
+    let planned = shard.counts_from().unwrap_or(handle.now());
+    sleep_until(handle, planned).await;
+    let since = if shard.plan.rate.is_some() { planned } else { handle.now() };
     // The controller listens until every shard has ended.
     let _ = events.send(Event::Counted(shard.take(Some(0))));
     shard.measuring_since.set(Some(since));
@@ -297,5 +421,8 @@ async fn keep_time(shard: Rc<Shard>, events: mpsc::Sender<Event>) {
         let _ = events.send(Event::Counted(shard.take(Some(second as usize))));
     }
     sleep_until(handle, end).await;
-    shard.over.set(true);
+    if shard.plan.rate.is_some() {
+        shard.measuring_until.set(Some(end));
+    }
+    shard.close();
 }

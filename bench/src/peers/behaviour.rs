@@ -1,6 +1,6 @@
 //! What a server does with a connection.
 
-use super::Kind;
+use super::Plain;
 use crate::pattern::{Checker, Pattern};
 use balance_engine::{
     Handle, Received,
@@ -11,7 +11,7 @@ use balance_engine::{
 use std::{future::poll_fn, task::Poll};
 
 /// Accept until aborted.
-pub(super) async fn accept_all(handle: Handle, mut listener: Listener, kind: Kind, shard: u32) {
+pub(super) async fn accept_all(handle: Handle, mut listener: Listener, kind: Plain, shard: u32) {
     let mut count = 0_u32;
     loop {
         let accepted = poll_fn(|context| {
@@ -26,9 +26,9 @@ pub(super) async fn accept_all(handle: Handle, mut listener: Listener, kind: Kin
         let socket = accepted.socket;
         // Never refused: the limit of tasks is above that of descriptors.
         let _admitted = match kind {
-            Kind::Echo => handle.spawn(Admission::Always, echo(socket)),
-            Kind::Source => handle.spawn(Admission::Always, source(socket, Pattern::new(count, shard))),
-            Kind::Sink => handle.spawn(Admission::Always, sink(socket)),
+            Plain::Echo => handle.spawn(Admission::Always, echo(socket)),
+            Plain::Source => handle.spawn(Admission::Always, source(socket, Pattern::new(count, shard))),
+            Plain::Sink => handle.spawn(Admission::Always, sink(socket)),
         };
     }
 }

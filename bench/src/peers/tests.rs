@@ -16,7 +16,7 @@ fn start(kind: Kind) -> (Server, TcpStream) {
 
 #[test]
 fn echo_sends_back_everything_before_it_closes() {
-    let (server, mut stream) = start(Kind::Echo);
+    let (server, mut stream) = start(Kind::ECHO);
     let mut sent = vec![0; 300_000];
     Pattern::new(1, 1).fill(&mut sent);
     let mut writer = stream.try_clone().expect("clone");
@@ -34,7 +34,7 @@ fn echo_sends_back_everything_before_it_closes() {
 
 #[test]
 fn source_sends_a_stream_that_can_be_checked() {
-    let (server, mut stream) = start(Kind::Source);
+    let (server, mut stream) = start(Kind::SOURCE);
     let mut bytes = vec![0; 1 << 20];
     stream.read_exact(&mut bytes).expect("read");
     let mut checker = Checker::UNKNOWN;
@@ -45,7 +45,7 @@ fn source_sends_a_stream_that_can_be_checked() {
 
 #[test]
 fn sink_takes_a_pattern_and_resets_on_a_wrong_byte() {
-    let (server, mut stream) = start(Kind::Sink);
+    let (server, mut stream) = start(Kind::SINK);
     let mut bytes = vec![0; 100_000];
     Pattern::new(1, 1).fill(&mut bytes);
     stream.write_all(&bytes).expect("the pattern is taken");
@@ -57,8 +57,8 @@ fn sink_takes_a_pattern_and_resets_on_a_wrong_byte() {
 
 #[test]
 fn another_server_on_the_port_is_an_error() {
-    let (server, _stream) = start(Kind::Echo);
-    let taken = Server::start(Kind::Echo, &server.addresses, &Ground::test(1, Io::Auto));
+    let (server, _stream) = start(Kind::ECHO);
+    let taken = Server::start(Kind::ECHO, &server.addresses, &Ground::test(1, Io::Auto));
     let message = taken.err().expect("the port is taken").message;
     assert!(message.starts_with("cannot listen on 127.0.0.1:"), "{message}");
     server.stop().expect("a clean end");

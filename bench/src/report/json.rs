@@ -3,7 +3,7 @@
 //! ```text
 //! { bench, version, commit (null: not a release build), machine: {kernel, cpu, cores, memory_bytes},
 //!   settings: {…everything that was asked for…},
-//!   proxy: { to, requests, errors: {KIND: count, total, detail}, latency_us, …every figure that is printed…,
+//!   proxy: { to, requests, errors: {KIND: count, total, examples: {KIND: text}}, statuses: {STATUS: count}, latency_us, …every figure that is printed…,
 //!            client_bound: bool, client_bound_because: [text], client: {cpu_shares, lag_us} },
 //!   series: [ { t_s, span_s, requests, errors, bytes, p50_us, p99_us, p999_us, max_us, cpu_s, target_cpu_s } ],
 //!   latency: { raw_us, corrected_us, raw_hdr, corrected_hdr },
@@ -19,41 +19,47 @@
 //!   intended: `corrected_us` and `corrected_hdr` are null there. `*_hdr` are histograms in nanoseconds, HdrHistogram's
 //!   compressed V2 in base 64 ("HISTFAAA…").
 //! * `latency_us` is what is printed as latency: corrected in an open loop, raw in a closed one.
-//! * Of `bench http` and `latency` the same, with `statuses` beside `requests`.
+//! * `statuses` is null where there are none, as in TCP. Of `bench latency` there are `targets` and `distribution`, too.
 
 use super::{Outcome, Report, latencies};
 use crate::{
-    hdr, machine,
-    plan::{Bytes, Limit, Plan},
+    hdr, latency, machine,
+    plan::{Bytes, Limit, Plan, Protocol},
     series::Point,
 };
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
+use std::time::UNIX_EPOCH;
 
 impl Report {
     pub(crate) fn json(&self) -> Value {
         let mut report = json!({
-            "bench": "tcp",
+            "bench": self.bench,
             "version": env!("CARGO_PKG_VERSION"),
             "commit": machine::COMMIT,
             "machine": machine::json(),
             "settings": settings(&self.proxy),
             "proxy": outcome(&self.proxy),
             "series": series(&self.proxy),
-            "latency": latency(&self.proxy),
+            "latency": latencies_and_histograms(&self.proxy),
             "client_bound": !self.proxy.client_bound().is_empty(),
+            "interrupted": self.proxy.interrupted,
+            "started_unix_s": self.proxy.started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         });
+        if !self.targets.is_empty() {
+            latency::add_json(self, &self.targets, &mut report);
+        }
         if let Some(direct) = &self.direct {
             report["direct"] = outcome(direct);
             report["direct"]["series"] = series(direct);
-            report["direct"]["latency"] = latency(direct);
+            report["direct"]["latency"] = latencies_and_histograms(direct);
             report["difference"] = difference(&self.proxy, direct);
         }
         report
     }
 }
 
-pub(super) fn settings(outcome: &Outcome) -> Value {
+pub(crate) fn settings(outcome: &Outcome) -> Value {
     let plan = &outcome.plan;
     json!({
         "mode": plan.mode.name(),
@@ -64,10 +70,26 @@ pub(super) fn settings(outcome: &Outcome) -> Value {
         "requests": if let Limit::Requests(requests) = plan.limit { Some(requests) } else { None },
         "warm_s": plan.warm.as_secs_f64(),
         "timeout_s": plan.timeout.as_secs_f64(),
+        "rate": plan.rate,
+        "loop": if plan.rate.is_some() { "open" } else { "closed" },
+        "http": http(plan),
         "sources": plan.sources.len(),
         "bytes_checked": plan.bytes == Bytes::Checked,
         "cores": outcome.cores,
         "io": outcome.driver,
+    })
+}
+
+fn http(plan: &Plan) -> Value {
+    let Protocol::Http(http) = &plan.protocol else { return Value::Null };
+    json!({
+        "url": http.url,
+        "urls": http.requests.iter().map(Vec::len).sum::<usize>(),
+        "method": http.form.method,
+        "headers": http.form.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>(),
+        "body_bytes": http.form.body.len(),
+        "pipeline": http.pipeline,
+        "keep_alive": http.keep_alive,
     })
 }
 
@@ -81,6 +103,7 @@ pub(super) fn outcome(outcome: &Outcome) -> Value {
             "open_at_end": tally.open,
         },
         "requests": tally.requests,
+        "statuses": statuses(outcome),
         "unfinished": tally.unfinished,
         "requests_per_s": outcome.rate(tally.requests),
         "out": traffic(outcome, tally.bytes_out),
@@ -95,6 +118,10 @@ pub(super) fn outcome(outcome: &Outcome) -> Value {
         "client_cpu_s": outcome.cpu.as_secs_f64(),
         "requests_per_cpu_s": outcome.requests_per_cpu_second(),
         "target_cpu_s": outcome.target_cpu.map(|cpu| cpu.as_secs_f64()),
+        "target_busiest_thread": outcome.busiest_thread.as_ref().map(|thread| json!({
+            "name": thread.name,
+            "share": thread.used.as_secs_f64() / tally.measured.as_secs_f64().max(1e-9),
+        })),
         "target_cpu_us_per_request": outcome.target_micros_per_request(),
         "target_cpu_s_per_gb": if outcome.plan.mode.is_stream() { outcome.target_seconds_per_gb() } else { None },
         "wall_s": tally.measured.as_secs_f64(),
@@ -126,7 +153,7 @@ fn point(point: &Point) -> Value {
     })
 }
 
-fn latency(outcome: &Outcome) -> Value {
+fn latencies_and_histograms(outcome: &Outcome) -> Value {
     let tally = &outcome.tally;
     let text = |histogram: &Histogram<u64>| (!histogram.is_empty()).then(|| hdr::text(histogram));
     json!({
@@ -150,8 +177,18 @@ fn errors(outcome: &Outcome) -> Value {
     let errors = &outcome.tally.errors;
     let mut map: Map<String, Value> = errors.by_kind().map(|(kind, count)| (kind.into(), count.into())).collect();
     map.insert("total".into(), errors.total().into());
-    map.insert("detail".into(), errors.detail.clone().into());
+    let examples: Map<String, Value> = errors.examples().map(|(kind, words)| (kind.into(), words.into())).collect();
+    map.insert("examples".into(), examples.into());
     map.into()
+}
+
+/// `null` where the protocol has none.
+fn statuses(outcome: &Outcome) -> Value {
+    let statuses = outcome.tally.statuses.sorted();
+    if statuses.is_empty() {
+        return Value::Null;
+    }
+    statuses.into_iter().map(|(status, count)| (status.to_string(), count.into())).collect::<Map<_, _>>().into()
 }
 
 /// `null` where nothing was measured: a zero would be a figure.

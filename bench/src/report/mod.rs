@@ -6,13 +6,14 @@ mod json;
 mod text;
 
 pub(crate) use comparison::{Comparison, Pair};
+pub(crate) use json::settings;
 pub(crate) use text::number;
 
-use crate::{failure::Failure, plan::Plan, series::Point, tally::Tally};
+use crate::{cpu::Thread, failure::Failure, latency::Target, plan::Plan, series::Point, tally::Tally};
 use hdrhistogram::Histogram;
 use std::{
     io::{self, Write},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// One run and what it came to.
@@ -29,10 +30,20 @@ pub(crate) struct Outcome {
     pub(crate) target_cpu: Option<Duration>,
     pub(crate) driver: &'static str,
     pub(crate) cores: Vec<u16>,
+    /// By the wall clock.
+    pub(crate) started: SystemTime,
+    /// It was ended by Ctrl-C.
+    pub(crate) interrupted: bool,
+    /// Of the processes that the plan names: the thread that used most CPU time while all shards measured.
+    pub(crate) busiest_thread: Option<Thread>,
 }
 
 /// The run through the proxy, and the one without it.
 pub(crate) struct Report {
+    /// The command.
+    pub(crate) bench: &'static str,
+    /// Of `bench latency`.
+    pub(crate) targets: Vec<Target>,
     pub(crate) proxy: Outcome,
     pub(crate) direct: Option<Outcome>,
 }
@@ -50,7 +61,7 @@ const QUANTILES: [(f64, &str, &str); 7] = [
 
 impl Outcome {
     /// `count` per second of the measured time.
-    fn rate(&self, count: u64) -> f64 {
+    pub(crate) fn rate(&self, count: u64) -> f64 {
         let seconds = self.tally.measured.as_secs_f64();
         if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
     }
@@ -75,15 +86,15 @@ impl Outcome {
     }
 
     /// Whether the run shows anything: wrong bytes, or none at all, do not.
-    fn verdict(&self) -> Result<(), Failure> {
+    pub(crate) fn verdict(&self) -> Result<(), Failure> {
         let tally = &self.tally;
-        if let Some(first) = tally.errors.first_corruption {
-            return Err(Failure::runtime(format!(
-                "wrong bytes came back {} times; first on connection {}, byte {}",
-                tally.errors.corrupt(),
-                first.connection,
-                first.position
-            )));
+        if tally.errors.corrupt() > 0 {
+            let first = tally.errors.first_corruption;
+            let first = first.map_or_else(
+                || "more than were asked for".to_owned(),
+                |first| format!("first on connection {}, byte {}", first.connection, first.position),
+            );
+            return Err(Failure::runtime(format!("wrong bytes came back {} times; {first}", tally.errors.corrupt())));
         }
         let mode = self.plan.mode;
         let nothing = match () {
@@ -99,6 +110,27 @@ impl Outcome {
 }
 
 impl Report {
+    pub(crate) fn new(bench: &'static str, proxy: Outcome, direct: Option<Outcome>) -> Self {
+        Self { bench, targets: Vec::new(), proxy, direct }
+    }
+
+    /// How the command ends.
+    ///
+    /// # Errors
+    /// A run that was interrupted or shows nothing, and a target that was missed where that matters. All of it has been
+    /// printed before.
+    pub(crate) fn judge(&self, fail_on_miss: bool) -> Result<(), Failure> {
+        if self.proxy.interrupted {
+            return Err(Failure::interrupted());
+        }
+        self.verdict()?;
+        let missed = self.targets.iter().find(|target| !target.is_met(self.proxy.tally.waits()));
+        match missed.filter(|_| fail_on_miss) {
+            Some(target) => Err(Failure::runtime(format!("the target of {} was missed", target.name))),
+            None => Ok(()),
+        }
+    }
+
     /// # Errors
     /// A run that shows nothing. It has been printed before.
     pub(crate) fn verdict(&self) -> Result<(), Failure> {

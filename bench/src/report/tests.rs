@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     cli::Mode,
-    plan::{Bytes, Limit},
+    plan::{Bytes, Limit, Plan, Protocol},
     series::Series,
     tally::Fault,
     values::Destination,
@@ -9,9 +9,11 @@ use crate::{
 use balance_engine::driver::Errno;
 use serde_json::Value;
 
-fn outcome(mode: Mode, latency_us: u64) -> Outcome {
+pub(crate) fn outcome(mode: Mode, latency_us: u64) -> Outcome {
     let plan = Plan {
         mode,
+        protocol: Protocol::Tcp,
+        rate: None,
         targets: vec![Destination::Ip(([127, 0, 0, 1], 9000).into())],
         sources: Vec::new(),
         connections: 2,
@@ -27,7 +29,8 @@ fn outcome(mode: Mode, latency_us: u64) -> Outcome {
     let mut tally = Tally::new();
     tally.connected(Duration::from_micros(100));
     for _ in 0..2000 {
-        tally.answered(Duration::from_micros(latency_us), plan.size);
+        tally.answered(Duration::from_micros(latency_us), None);
+        tally.moved(plan.size, plan.size);
     }
     tally.measured = Duration::from_secs(2);
     let mut series = Series::new(1);
@@ -42,6 +45,9 @@ fn outcome(mode: Mode, latency_us: u64) -> Outcome {
         target_cpu: None,
         driver: "io_uring",
         cores: vec![0, 1],
+        started: SystemTime::UNIX_EPOCH,
+        interrupted: false,
+        busiest_thread: None,
     }
 }
 
@@ -52,7 +58,7 @@ fn near(value: &Value, expected: f64) {
 
 #[test]
 fn json_says_what_was_counted() {
-    let json = Report { proxy: outcome(Mode::PingPong, 50), direct: None }.json();
+    let json = Report::new("tcp", outcome(Mode::PingPong, 50), None).json();
     let proxy = &json["proxy"];
     assert_eq!(proxy["requests"], 2000);
     assert_eq!(proxy["errors"]["total"], 0);
@@ -70,7 +76,7 @@ fn json_says_what_was_counted() {
 #[test]
 fn json_has_the_run_second_by_second_and_its_histograms() {
     let mut scheduled = outcome(Mode::PingPong, 50);
-    let json = Report { proxy: outcome(Mode::PingPong, 50), direct: None }.json();
+    let json = Report::new("tcp", outcome(Mode::PingPong, 50), None).json();
     let point = &json["series"][0];
     assert_eq!((&point["requests"], &point["errors"], &point["bytes"]), (&2000.into(), &0.into(), &4_000_000.into()));
     near(&point["t_s"], 1.0);
@@ -78,8 +84,8 @@ fn json_has_the_run_second_by_second_and_its_histograms() {
     assert!(json["latency"]["raw_hdr"].as_str().is_some_and(|text| text.starts_with("HISTFAAA")), "{json}");
     assert_eq!(json["latency"]["corrected_hdr"], Value::Null, "a closed loop intends nothing");
     assert!(json["machine"]["kernel"].is_string());
-    scheduled.tally.answered_late(Duration::from_micros(50), Duration::from_micros(10), 1);
-    let json = Report { proxy: scheduled, direct: None }.json();
+    scheduled.tally.answered(Duration::from_micros(50), Some(Duration::from_micros(10)));
+    let json = Report::new("tcp", scheduled, None).json();
     near(&json["latency"]["corrected_us"]["max"], 60.0);
     near(&json["proxy"]["latency_us"]["max"], 60.0);
     near(&json["latency"]["raw_us"]["max"], 50.0);
@@ -89,17 +95,17 @@ fn json_has_the_run_second_by_second_and_its_histograms() {
 fn a_busy_client_says_so() {
     let mut busy = outcome(Mode::PingPong, 50);
     busy.shard_cpu = vec![Duration::from_millis(1600), Duration::from_millis(1800)];
-    let json = Report { proxy: busy, direct: None }.json();
+    let json = Report::new("tcp", busy, None).json();
     assert_eq!((&json["client_bound"], &json["proxy"]["client_bound"]), (&true.into(), &true.into()));
     let why = json["proxy"]["client_bound_because"].to_string();
     assert!(why.contains("90 % of core 1") && !why.contains("core 0"), "{why}");
-    let json = Report { proxy: outcome(Mode::PingPong, 50), direct: None }.json();
+    let json = Report::new("tcp", outcome(Mode::PingPong, 50), None).json();
     assert_eq!(json["client_bound"], false);
 }
 
 #[test]
 fn the_difference_is_proxy_less_direct() {
-    let json = Report { proxy: outcome(Mode::PingPong, 50), direct: Some(outcome(Mode::PingPong, 20)) }.json();
+    let json = Report::new("tcp", outcome(Mode::PingPong, 50), Some(outcome(Mode::PingPong, 20))).json();
     near(&json["difference"]["latency_us"]["p99"], 30.0);
     near(&json["difference"]["requests_ratio"], 1.0);
 }
@@ -108,7 +114,7 @@ fn the_difference_is_proxy_less_direct() {
 fn nothing_measured_is_null_and_not_zero() {
     let mut empty = outcome(Mode::PingPong, 50);
     empty.tally = Tally::new();
-    let report = Report { proxy: empty, direct: None };
+    let report = Report::new("tcp", empty, None);
     assert_eq!(report.json()["proxy"]["latency_us"], Value::Null);
     assert_eq!(report.verdict().expect_err("no request").message, "no exchange was completed");
 }
@@ -117,7 +123,7 @@ fn nothing_measured_is_null_and_not_zero() {
 fn wrong_bytes_are_a_failure_and_other_errors_are_not() {
     let mut bad = outcome(Mode::PingPong, 50);
     bad.tally.errors.add(1, Fault::of_stream(Errno::CONN_RESET));
-    let mut report = Report { proxy: bad, direct: None };
+    let mut report = Report::new("tcp", bad, None);
     assert!(report.verdict().is_ok());
     report.proxy.tally.errors.add(1, Fault::Corrupt { position: 77 });
     let message = report.verdict().expect_err("corrupt").message;
@@ -127,7 +133,7 @@ fn wrong_bytes_are_a_failure_and_other_errors_are_not() {
 
 #[test]
 fn text_has_a_column_for_each_run() {
-    let alone = Report { proxy: outcome(Mode::PingPong, 50), direct: None }.text();
+    let alone = Report::new("tcp", outcome(Mode::PingPong, 50), None).text();
     assert!(alone.starts_with("ping-pong, 1000 B a message, 2 connections to 127.0.0.1:9000, 2s after 1s"), "{alone}");
     let row = |text: &str, name: &str| -> Vec<String> {
         let line = text.lines().find(|l| l.starts_with(name)).expect(name);
@@ -135,14 +141,14 @@ fn text_has_a_column_for_each_run() {
     };
     assert_eq!(row(&alone, "requests/s"), ["1,000"]);
     assert_eq!(row(&alone, "latency p99.9 µs"), ["50.0"]);
-    let both = Report { proxy: outcome(Mode::PingPong, 50), direct: Some(outcome(Mode::PingPong, 20)) }.text();
+    let both = Report::new("tcp", outcome(Mode::PingPong, 50), Some(outcome(Mode::PingPong, 20))).text();
     assert_eq!(row(&both, "requests/s"), ["1,000", "1,000", "×", "1.000"]);
     assert_eq!(row(&both, "latency max µs"), ["50.0", "20.0", "+30.0"]);
 }
 
 #[test]
 fn a_stream_has_no_requests() {
-    let text = Report { proxy: outcome(Mode::StreamUp, 50), direct: None }.text();
+    let text = Report::new("tcp", outcome(Mode::StreamUp, 50), None).text();
     assert!(!text.contains("requests") && text.contains("MB/s out"), "{text}");
 }
 
@@ -150,10 +156,10 @@ fn a_stream_has_no_requests() {
 fn the_targets_cpu_is_shown_where_it_was_counted() {
     let mut counted = outcome(Mode::PingPong, 50);
     counted.target_cpu = Some(Duration::from_millis(20));
-    let report = Report { proxy: counted, direct: None };
+    let report = Report::new("tcp", counted, None);
     near(&report.json()["proxy"]["target_cpu_us_per_request"], 10.0);
     assert!(report.text().contains("target CPU µs/request              10.00\n"), "{}", report.text());
-    let report = Report { proxy: outcome(Mode::PingPong, 50), direct: None };
+    let report = Report::new("tcp", outcome(Mode::PingPong, 50), None);
     assert_eq!(report.json()["proxy"]["target_cpu_s"], Value::Null);
     assert!(!report.text().contains("target CPU"));
 }

@@ -1,7 +1,10 @@
 //! The report for people: a column for each run, and one for what the proxy adds.
 
 use super::{Outcome, QUANTILES, Report, latencies};
-use crate::plan::{Bytes, Limit, Plan};
+use crate::{
+    latency,
+    plan::{Bytes, HttpPlan, Limit, Plan, Protocol},
+};
 use balance_config::units::{format_duration, format_size};
 use std::fmt::Write;
 
@@ -48,8 +51,29 @@ impl Report {
             self.write_row(&mut text, &row);
         }
         for (name, outcome) in [("proxy", Some(&self.proxy)), ("direct", self.direct.as_ref())] {
-            let Some(detail) = outcome.and_then(|o| o.tally.errors.detail.as_ref()) else { continue };
-            let _ = writeln!(text, "first error without a kind of its own ({name}): {detail}");
+            let Some(outcome) = outcome else { continue };
+            let name = if self.direct.is_some() { format!(" ({name})") } else { String::new() };
+            for (kind, words) in outcome.tally.errors.examples() {
+                let _ = writeln!(text, "first {}{name}: {words}", kind.replace('_', " "));
+            }
+            let statuses = outcome.tally.statuses.sorted();
+            if !statuses.is_empty() {
+                let all: Vec<_> =
+                    statuses.iter().map(|(s, count)| format!("{s} × {}", number(*count as f64, 0))).collect();
+                let _ = writeln!(text, "statuses{name}: {}", all.join(", "));
+            }
+            for why in outcome.client_bound() {
+                let _ = writeln!(text, "WARNING{name}: this is not the target's limit: {why}");
+            }
+        }
+        if self.proxy.plan.mode.has_requests() && self.proxy.plan.rate.is_none() {
+            text.push_str("closed loop: a stall delays the requests behind it unseen; --rate shows it\n");
+        }
+        if !self.targets.is_empty() {
+            text.push_str(&latency::text(self, &self.targets));
+        }
+        if self.proxy.interrupted {
+            text.push_str("interrupted: these are figures of a part of the run\n");
         }
         text
     }
@@ -72,7 +96,14 @@ impl Report {
         }
         self.push_errors(&mut rows);
         if mode.has_requests() {
-            push_latencies(&mut rows, "latency", |o| &o.tally.latency);
+            if self.proxy.plan.rate.is_some() {
+                rows.push(Row::new("not sent in time", 0, Compare::Not, |o| o.tally.unsent as f64));
+                push_latencies(&mut rows, "corrected", |o| &o.tally.corrected);
+                push_latencies(&mut rows, "raw", |o| &o.tally.latency);
+                push_latencies(&mut rows, "own lag", |o| &o.tally.lag);
+            } else {
+                push_latencies(&mut rows, "latency", |o| &o.tally.latency);
+            }
         }
         push_latencies(&mut rows, "connect", |o| &o.tally.connect);
         rows.push(Row::new("client CPU s", 2, Compare::Not, |o| o.cpu.as_secs_f64()));
@@ -135,9 +166,10 @@ impl Report {
 type Pick = fn(&Outcome) -> &hdrhistogram::Histogram<u64>;
 
 fn push_latencies(rows: &mut Vec<Row>, what: &str, pick: Pick) {
-    // Of connects only what tells whether they were a trouble.
+    // Of some only what tells whether they were a trouble.
     let all = QUANTILES.len() + 2;
-    let wanted: Vec<usize> = if what == "latency" { (0..all).collect() } else { vec![1, 5, 8] };
+    let short = matches!(what, "connect" | "own lag");
+    let wanted: Vec<usize> = if short { vec![1, 5, 8] } else { (0..all).collect() };
     let names: Vec<&str> =
         latencies(&hdrhistogram::Histogram::new(1).expect("one digit is allowed")).map(|(_, name, _)| name).collect();
     for index in wanted {
@@ -149,13 +181,17 @@ fn push_latencies(rows: &mut Vec<Row>, what: &str, pick: Pick) {
 pub(super) fn headline(outcome: &Outcome) -> String {
     let plan = &outcome.plan;
     let mut line = plan.mode.name().to_owned();
-    let _ = match plan.mode.is_stream() {
-        true => write!(line, " in pieces of {}", bytes(plan.size)),
-        false => write!(line, ", {} a message", bytes(plan.size)),
+    let _ = match &plan.protocol {
+        Protocol::Http(http) => write_http(&mut line, http),
+        Protocol::Tcp if plan.mode.is_stream() => write!(line, " in pieces of {}", bytes(plan.size)),
+        Protocol::Tcp => write!(line, ", {} a message", bytes(plan.size)),
     };
     let _ = write!(line, ", {} connections to {}", plan.connections, targets(plan));
     if plan.halves > 0 {
         let _ = write!(line, " beside {} with half a message sent", plan.halves);
+    }
+    if let Some(rate) = plan.rate {
+        let _ = write!(line, ", {}/s whatever comes back", number(rate, if rate < 10.0 { 1 } else { 0 }));
     }
     if !plan.sources.is_empty() {
         let _ = write!(line, " from {} addresses", plan.sources.len());
@@ -175,6 +211,25 @@ pub(super) fn headline(outcome: &Outcome) -> String {
     }
     line.push('\n');
     line
+}
+
+fn write_http(line: &mut String, http: &HttpPlan) -> std::fmt::Result {
+    write!(line, " {} {}", http.form.method, http.url)?;
+    match http.requests.iter().map(Vec::len).sum::<usize>() {
+        0 | 1 => {}
+        count => write!(line, " and the others of {count} requests")?,
+    }
+    match http.form.body.len() {
+        0 => {}
+        length => write!(line, " with {}", bytes(length))?,
+    }
+    if !http.keep_alive {
+        line.push_str(", a new connection each");
+    }
+    if http.pipeline > 1 {
+        write!(line, ", {} ahead", http.pipeline)?;
+    }
+    Ok(())
 }
 
 fn bytes(size: u64) -> String {

@@ -73,6 +73,7 @@ fn bench_failure(failure: balance_bench::Failure) -> Failure {
     let exit = match failure.kind {
         balance_bench::FailureKind::Usage => Exit::Usage,
         balance_bench::FailureKind::OsFeature => Exit::OsFeature,
+        balance_bench::FailureKind::Interrupted => Exit::Interrupted,
         balance_bench::FailureKind::Runtime => Exit::Runtime,
     };
     Failure::new(exit, failure.message)

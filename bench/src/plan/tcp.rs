@@ -1,91 +1,41 @@
-//! What is to be measured: the command line, checked as a whole.
+//! A TCP load: its flags, checked as a whole.
 
+use super::{Limit, MESSAGE_BYTES, Plan, check_families};
 use crate::{
     cli::{Mode, TcpArgs},
     failure::Failure,
-    values::{Destination, loopback_sources},
 };
-use balance_engine::driver::Target;
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
-const MESSAGE_BYTES: u64 = 64;
 const PIECE_BYTES: u64 = 64 << 10;
 /// A piece of a stream is sent from one buffer.
 const PIECE_BYTES_MAX: u64 = 1 << 20;
-const DURATION: Duration = Duration::from_secs(10);
-const WARM: Duration = Duration::from_secs(1);
 /// Of each of the runs of which a comparison has many.
 const DURATION_OF_MANY: Duration = Duration::from_secs(2);
 const HALVES: u32 = 10_000;
 const ROUNDS: u32 = 5;
 
-/// When a run is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limit {
-    After(Duration),
-    /// Of all shards together.
-    Requests(u64),
-    /// When it is told so.
-    Told,
-}
-
-/// Whether what comes back is compared with what was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bytes {
-    Checked,
-    Any,
-}
-
-/// One run against one set of targets. All shards read the same.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) mode: Mode,
-    pub(crate) targets: Vec<Destination>,
-    /// Empty: the kernel picks.
-    pub(crate) sources: Vec<IpAddr>,
-    pub(crate) connections: u32,
-    /// Peers beside them that send half a message and stop.
-    pub(crate) halves: u32,
-    /// Of a message, or of a piece of a stream.
-    pub(crate) size: u64,
-    pub(crate) limit: Limit,
-    pub(crate) warm: Duration,
-    pub(crate) timeout: Duration,
-    pub(crate) bytes: Bytes,
-    /// Standard input's end ends the run.
-    pub(crate) hold: bool,
-    /// Processes whose CPU time is counted.
-    pub(crate) processes: Vec<u32>,
-}
-
 impl Plan {
     /// # Errors
     /// Flags that contradict each other.
-    pub(crate) fn new(args: &TcpArgs) -> Result<Self, Failure> {
-        let mode = args.mode;
+    pub(crate) fn tcp(args: &TcpArgs) -> Result<Self, Failure> {
+        let (mode, load) = (args.mode, &args.load);
         check(args)?;
+        let plan = Self::of_load(load, &args.to);
         let default_size = if mode.is_stream() { PIECE_BYTES } else { MESSAGE_BYTES };
-        let limit = match (args.requests, args.duration) {
-            (Some(requests), _) => Limit::Requests(requests),
-            (None, Some(duration)) => Limit::After(duration),
+        let limit = match (load.requests, load.duration) {
             (None, None) if args.hold => Limit::Told,
             (None, None) if mode == Mode::Half => Limit::After(DURATION_OF_MANY),
-            (None, None) => Limit::After(DURATION),
+            _ => plan.limit,
         };
-        let warms_up = mode != Mode::Idle && args.requests.is_none();
         Ok(Self {
             mode,
-            targets: args.to.clone(),
-            sources: args.sources.map_or_else(|| args.source.clone(), loopback_sources),
-            connections: args.connections,
             halves: if mode == Mode::Half { args.halves.unwrap_or(HALVES) } else { 0 },
             size: args.size.unwrap_or(default_size),
             limit,
-            warm: args.warm.unwrap_or(if warms_up { WARM } else { Duration::ZERO }),
-            timeout: args.timeout,
-            bytes: if args.any_bytes { Bytes::Any } else { Bytes::Checked },
+            warm: if mode == Mode::Idle { Duration::ZERO } else { plan.warm },
             hold: args.hold,
-            processes: args.pid.clone(),
+            ..plan
         })
     }
 
@@ -93,38 +43,12 @@ impl Plan {
     pub(crate) fn rounds(args: &TcpArgs) -> u32 {
         args.rounds.unwrap_or(ROUNDS)
     }
-
-    /// Connections of every kind; those that are measured have the low numbers.
-    pub(crate) fn all_connections(&self) -> u32 {
-        self.connections + self.halves
-    }
-
-    /// The same load on other targets.
-    pub(crate) fn on(&self, targets: &[Destination]) -> Self {
-        Self { targets: targets.to_vec(), ..self.clone() }
-    }
-
-    /// Where connection `number` goes and where it comes from: every target from every source before the first pair
-    /// comes again.
-    pub(crate) fn target(&self, number: u32) -> Target {
-        let number = number as usize;
-        let destination = &self.targets[number % self.targets.len()];
-        let round = number / self.targets.len();
-        let source = round.checked_rem(self.sources.len()).map(|index| self.sources[index]);
-        destination.target(source)
-    }
-
-    /// How many of a total of `total` are the share of `shard`.
-    pub(crate) fn share(total: u64, shard: usize, shards: usize) -> u64 {
-        let (shard, shards) = (shard as u64, shards as u64);
-        total / shards + u64::from(shard < total % shards)
-    }
 }
 
 fn check(args: &TcpArgs) -> Result<(), Failure> {
-    let mode = args.mode;
+    let (mode, load) = (args.mode, &args.load);
     let named = mode.name();
-    if args.requests.is_some() && !mode.has_requests() {
+    if load.requests.is_some() && !mode.has_requests() {
         return Err(Failure::usage(format!(
             "--requests counts exchanges, and --mode {named} makes none; give --duration"
         )));
@@ -135,8 +59,11 @@ fn check(args: &TcpArgs) -> Result<(), Failure> {
     if args.hold && !args.backend.is_empty() {
         return Err(Failure::usage("--hold holds one set of connections; give --to or --backend alone"));
     }
-    if mode == Mode::Idle && args.warm.is_some() {
+    if mode == Mode::Idle && load.warm.is_some() {
         return Err(Failure::usage("--mode idle has nothing to warm up"));
+    }
+    if load.rate.is_some() && !matches!(mode, Mode::PingPong | Mode::Connect) {
+        return Err(Failure::usage(format!("--rate begins exchanges; it makes no sense with --mode {named}")));
     }
     if mode == Mode::Half {
         check_half(args)?;
@@ -146,20 +73,11 @@ fn check(args: &TcpArgs) -> Result<(), Failure> {
     if mode.is_stream() && args.size.is_some_and(|size| size > PIECE_BYTES_MAX) {
         return Err(Failure::usage("a piece of a stream has at most 1MiB; --size is too large"));
     }
-    let family = |ip: &IpAddr| ip.is_ipv4();
-    let v4_sources = args.sources.is_some() || args.source.iter().any(family);
-    let v6_sources = args.source.iter().any(|ip| !family(ip));
-    for destination in args.to.iter().chain(&args.backend) {
-        let Destination::Ip(to) = destination else { continue };
-        if (to.is_ipv4() && v6_sources) || (to.is_ipv6() && v4_sources) {
-            return Err(Failure::usage(format!("{to} cannot be reached from a source address of the other family")));
-        }
-    }
-    Ok(())
+    check_families(load, args.to.iter().chain(&args.backend))
 }
 
 fn check_half(args: &TcpArgs) -> Result<(), Failure> {
-    if args.requests.is_some() {
+    if args.load.requests.is_some() {
         return Err(Failure::usage("--mode half measures for a time; give --duration"));
     }
     if !args.backend.is_empty() {
@@ -174,6 +92,7 @@ fn check_half(args: &TcpArgs) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use balance_engine::driver::Target;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -186,7 +105,7 @@ mod tests {
         let words = ["bench", "tcp"].into_iter().chain(line.split_ascii_whitespace());
         let program = Program::try_parse_from(words).map_err(|e| e.to_string())?;
         let crate::cli::Args::Tcp(args) = program.what else { panic!("not tcp") };
-        Plan::new(&args).map_err(|e| e.message)
+        Plan::tcp(&args).map_err(|e| e.message)
     }
 
     #[track_caller]
@@ -205,11 +124,11 @@ mod tests {
     fn defaults_depend_on_the_mode() {
         let plan = parsed("--to 127.0.0.1:1").unwrap();
         assert_eq!((plan.mode, plan.size, plan.connections), (Mode::PingPong, 64, 100));
-        assert_eq!((plan.limit, plan.warm), (Limit::After(DURATION), WARM));
+        assert_eq!((plan.limit, plan.warm), (Limit::After(super::super::DURATION), super::super::WARM));
         let plan = parsed("--proxy 127.0.0.1:1 --requests 5").unwrap();
         assert_eq!((plan.limit, plan.warm), (Limit::Requests(5), Duration::ZERO));
         let plan = parsed("--to 127.0.0.1:1 --mode stream-up").unwrap();
-        assert_eq!((plan.size, plan.warm), (65_536, WARM));
+        assert_eq!((plan.size, plan.warm), (65_536, super::super::WARM));
         let plan = parsed("--to 127.0.0.1:1 --mode idle --hold").unwrap();
         assert_eq!((plan.limit, plan.warm), (Limit::Told, Duration::ZERO));
         let plan = parsed("--to 127.0.0.1:1 --mode idle --hold --duration 3s").unwrap();
@@ -237,6 +156,8 @@ mod tests {
         refused("--to 127.0.0.1:1 --mode half --backend 127.0.0.1:2", "no place");
         refused("--to 127.0.0.1:1 --mode half --size 1", "no half");
         refused("--to 127.0.0.1:1 --pid 0", "--pid");
+        refused("--to 127.0.0.1:1 --mode stream-up --rate 5", "--mode stream-up");
+        refused("--to 127.0.0.1:1 --rate fast", "a second");
         refused("--to [::1]:1 --sources 2", "other family");
         refused("--to 127.0.0.1:1 --source ::1", "other family");
         refused("--to 127.0.0.1:1 --connections 0", "0");

@@ -1,10 +1,12 @@
 //! The load against servers that are known: our own, and some that misbehave.
 
+mod http;
+
 use super::*;
 use crate::{
     cli::Io,
     peers::{Kind, Server},
-    plan::{Bytes, Limit},
+    plan::{Bytes, Limit, Protocol},
     values::Destination,
 };
 use std::{
@@ -17,6 +19,8 @@ use std::{
 fn plan(mode: Mode, to: SocketAddr) -> Plan {
     Plan {
         mode,
+        protocol: Protocol::Tcp,
+        rate: None,
         targets: vec![Destination::Ip(to)],
         sources: Vec::new(),
         connections: 4,
@@ -36,11 +40,19 @@ fn measure(plan: Plan) -> Outcome {
 }
 
 fn on(io: Io, plan: Plan) -> Outcome {
-    run(plan, &Ground::test(2, io), Announce::Nowhere).expect("a run")
+    try_on(&Ground::test(2, io), plan).expect("a run")
+}
+
+fn try_on(ground: &Ground, plan: Plan) -> Result<Outcome, Failure> {
+    run(plan, &Way::quiet(ground, &Interrupt::default()))
+}
+
+fn compare(plan: &Plan, ground: &Ground, rounds: u32) -> Result<report::Comparison, Failure> {
+    half::compare(plan, &Way::quiet(ground, &Interrupt::default()), rounds)
 }
 
 fn echo() -> (Server, SocketAddr) {
-    serve(Kind::Echo)
+    serve(Kind::ECHO)
 }
 
 fn serve(kind: Kind) -> (Server, SocketAddr) {
@@ -138,12 +150,12 @@ fn connections_come_from_the_sources_they_were_given() {
 #[test]
 fn streams_move_bytes_both_ways() {
     let limit = Limit::After(Duration::from_millis(100));
-    let (source, to) = serve(Kind::Source);
+    let (source, to) = serve(Kind::SOURCE);
     let down = measure(Plan { limit, size: 65_536, ..plan(Mode::StreamDown, to) });
     assert!(down.tally.bytes_in > 0 && down.tally.bytes_out == 0);
     assert_eq!(down.tally.errors.total(), 0, "{:?}", down.tally.errors);
     source.stop().expect("a clean end");
-    let (sink, to) = serve(Kind::Sink);
+    let (sink, to) = serve(Kind::SINK);
     let up = measure(Plan { limit, size: 65_536, ..plan(Mode::StreamUp, to) });
     assert!(up.tally.bytes_out > 0 && up.tally.bytes_in == 0);
     assert_eq!(up.tally.errors.total(), 0, "{:?}", up.tally.errors);
@@ -164,7 +176,7 @@ fn halves_stay_and_only_the_others_are_measured() {
     let (server, to) = echo();
     let limit = Limit::After(Duration::from_millis(20));
     let plan = Plan { limit, halves: 300, size: 65, ..plan(Mode::Half, to) };
-    let comparison = half::compare(&plan, &Ground::test(2, Io::Auto), 2).expect("a comparison");
+    let comparison = compare(&plan, &Ground::test(2, Io::Auto), 2).expect("a comparison");
     assert_eq!(comparison.pairs.len(), 2);
     comparison.verdict().expect("all connections stayed");
     for pair in &comparison.pairs {
@@ -184,7 +196,7 @@ fn halves_that_are_lost_spoil_the_comparison() {
     let limit = Limit::After(Duration::from_millis(20));
     let timeout = Duration::from_millis(20);
     let plan = Plan { limit, timeout, connections: 1, halves: 1, ..plan(Mode::Half, to) };
-    let comparison = half::compare(&plan, &Ground::test(1, Io::Auto), 1).expect("a comparison");
+    let comparison = compare(&plan, &Ground::test(1, Io::Auto), 1).expect("a comparison");
     assert!(comparison.verdict().is_err());
 }
 
@@ -195,7 +207,7 @@ fn cpu_time_of_named_processes_is_counted() {
     let outcome = measure(Plan { processes: ours, ..plan(Mode::PingPong, to) });
     assert!(outcome.target_cpu.is_some());
     let nobody = Plan { processes: vec![1 << 30], ..plan(Mode::PingPong, to) };
-    let failure = run(nobody, &Ground::test(1, Io::Auto), Announce::Nowhere).err().expect("nobody there");
+    let failure = try_on(&Ground::test(1, Io::Auto), nobody).err().expect("nobody there");
     assert!(failure.message.starts_with("--pid"), "{failure}");
     server.stop().expect("a clean end");
 }
@@ -214,16 +226,17 @@ fn a_wrong_byte_is_corrupt() {
     let outcome = measure(plan(Mode::Connect, to));
     assert_eq!((outcome.tally.requests, count(&outcome, "corrupt")), (0, 100));
     assert_eq!(outcome.tally.errors.first_corruption.expect("a place").position, 63);
-    let report = Report { proxy: outcome, direct: None };
+    let report = Report::new("tcp", outcome, None);
     assert!(report.verdict().is_err_and(|f| f.message.starts_with("wrong bytes")));
 }
 
 #[test]
-fn an_answer_that_is_too_long_is_corrupt() {
+fn an_answer_that_is_too_long_is_extra() {
     for bytes in [Bytes::Checked, Bytes::Any] {
         let to = answers(|message| message.push(7));
         let outcome = measure(Plan { bytes, limit: Limit::Requests(4), ..plan(Mode::Connect, to) });
-        assert_eq!((outcome.tally.requests, count(&outcome, "corrupt")), (0, 4), "{bytes:?}");
+        assert_eq!((outcome.tally.requests, count(&outcome, "extra")), (0, 4), "{bytes:?}");
+        assert!(outcome.verdict().is_err_and(|f| f.message.starts_with("wrong bytes")));
     }
 }
 

@@ -1,21 +1,28 @@
 //! What may be typed after `balance-shard bench`.
 
+mod load;
+
 pub use crate::{compare::CompareArgs, duel::args::DuelArgs, page::ReportArgs};
-use crate::{
-    micro::Part,
-    values::{self, Destination},
-};
+pub(crate) use load::{EitherArgs, LoadArgs, OutputArgs, Progress, RequestArgs, Speaks, TargetArgs};
+pub use load::{FindMaxArgs, HttpArgs, LatencyArgs, TcpArgs};
+
+use crate::{micro::Part, values};
 use balance_engine::cores::Request;
 use clap::{Subcommand, ValueEnum};
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 #[derive(Debug, Subcommand)]
 pub enum Args {
     /// Put a TCP proxy or server under load, and measure it
     Tcp(Box<TcpArgs>),
+    /// Put an HTTP/1.1 proxy or server under load, and measure it
+    Http(Box<HttpArgs>),
+    /// Measure latency, and whether percentiles are below their targets
+    Latency(Box<LatencyArgs>),
+    /// Find the highest rate at which a target keeps to an SLO
+    FindMax(Box<FindMaxArgs>),
+    /// Run an HTTP server whose paths say how it behaves, and an echo, source and sink beside it
+    Backend(BackendArgs),
     /// Run a server that sends back what it gets
     Echo(ServeArgs),
     /// Run a server that sends without end (for --mode stream-down)
@@ -47,6 +54,9 @@ pub(crate) enum Mode {
     Idle,
     /// Ping-pong alone and beside peers that sent half a message and stopped, in turns
     Half,
+    /// Requests and answers: of `bench http`
+    #[value(skip)]
+    Http,
 }
 
 impl Mode {
@@ -58,6 +68,7 @@ impl Mode {
             Self::StreamUp => "stream-up",
             Self::Idle => "idle",
             Self::Half => "half",
+            Self::Http => "http",
         }
     }
 
@@ -67,7 +78,7 @@ impl Mode {
 
     /// Exchanges are what is counted.
     pub(crate) fn has_requests(self) -> bool {
-        matches!(self, Self::PingPong | Self::Connect | Self::Half)
+        matches!(self, Self::PingPong | Self::Connect | Self::Half | Self::Http)
     }
 
     /// The connections are opened before the load begins.
@@ -85,74 +96,30 @@ pub(crate) enum Io {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct TcpArgs {
-    /// Where to connect; several take turns
-    #[arg(
-        long, visible_alias = "proxy", value_name = "HOST:PORT", value_delimiter = ',', required = true,
-        value_parser = values::destination
-    )]
-    pub(crate) to: Vec<Destination>,
-    /// What is behind the proxy: measured first, without it, and the difference is printed
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = values::destination)]
-    pub(crate) backend: Vec<Destination>,
-    #[arg(long, value_name = "MODE", default_value = "ping-pong")]
-    pub(crate) mode: Mode,
-    /// Open at once, over all cores
-    #[arg(short, long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) connections: u32,
-    /// Bytes of a message (64 unless given), or of a piece of a stream (64KiB)
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
-    pub(crate) size: Option<u64>,
-    /// How long to measure (10s unless given; --mode half: 2s, each time)
-    #[arg(short, long, value_name = "TIME", value_parser = values::time_span)]
-    pub(crate) duration: Option<Duration>,
-    /// Measure this many exchanges instead
-    #[arg(
-        short = 'n', long, value_name = "N", conflicts_with = "duration",
-        value_parser = clap::value_parser!(u64).range(1..)
-    )]
-    pub(crate) requests: Option<u64>,
-    /// Load before measuring (1s with a duration, none with a number of requests)
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
-    pub(crate) warm: Option<Duration>,
-    /// A connect, an exchange or a stream without progress is given up after this
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::time_span)]
-    pub(crate) timeout: Duration,
-    /// Source addresses; each has about 28,000 ports towards one target
-    #[arg(long, value_name = "IP", value_delimiter = ',', conflicts_with = "sources")]
-    pub(crate) source: Vec<IpAddr>,
-    /// As many source addresses from 127.0.0.1 on
-    #[arg(long, value_name = "N", value_parser = values::sources)]
-    pub(crate) sources: Option<u32>,
-    /// With --mode idle: hold the connections until standard input ends
-    #[arg(long)]
-    pub(crate) hold: bool,
-    /// With --mode half: peers that send half a message and stop (10,000 unless given)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) halves: Option<u32>,
-    /// With --mode half: how often to measure both (5 times unless given)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub(crate) rounds: Option<u32>,
-    /// Count the CPU time of these processes, too: the proxy's
-    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) pid: Vec<u32>,
-    /// Take any bytes from the server, which has its own
-    #[arg(long)]
-    pub(crate) any_bytes: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) runtime: RuntimeArgs,
-}
-
-#[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     /// Where to listen
     #[arg(
         long, value_name = "ADDR", value_delimiter = ',', required = true, value_parser = values::bind_address
     )]
     pub(crate) listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BackendArgs {
+    /// Where to speak HTTP: / tells which paths there are
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = values::bind_address)]
+    pub(crate) http: Vec<SocketAddr>,
+    /// Where to send back what comes
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = values::bind_address)]
+    pub(crate) echo: Vec<SocketAddr>,
+    /// Where to send without end
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = values::bind_address)]
+    pub(crate) source: Vec<SocketAddr>,
+    /// Where to take everything and check it
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = values::bind_address)]
+    pub(crate) sink: Vec<SocketAddr>,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
 }
