@@ -12,6 +12,7 @@ use std::{
 /// How a process gets its time slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Priority {
+    /// What the parent has.
     #[default]
     Normal,
     /// nice -20 (setpriority(2)); needs CAP_SYS_NICE.
@@ -49,7 +50,7 @@ impl Group {
         let parent = std::process::id();
         let prepare = move || {
             set_cores(&cores)?;
-            set_priority(priority)?;
+            set_priority(priority, 0)?;
             end_with_parent(parent)
         };
         command.process_group(0);
@@ -88,12 +89,13 @@ impl Drop for Group {
     }
 }
 
-/// Whether a child may have this priority: the calling thread tries it on itself, so it had better be a short-lived one.
+/// Let the calling thread, and the threads that it starts from now on, run before children of this priority, so that it
+/// can look after them. Children started by it get what their [`Place`] says.
 ///
 /// # Errors
-/// EPERM, as a rule.
-pub fn try_priority(priority: Priority) -> io::Result<()> {
-    set_priority(priority)
+/// EPERM, as a rule; then a child may not have it either.
+pub fn run_before(priority: Priority) -> io::Result<()> {
+    set_priority(priority, 1)
 }
 
 fn core_set(cores: &[u16]) -> io::Result<libc::cpu_set_t> {
@@ -114,13 +116,13 @@ fn set_cores(cores: &libc::cpu_set_t) -> io::Result<()> {
     check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), cores) })
 }
 
-fn set_priority(priority: Priority) -> io::Result<()> {
+fn set_priority(priority: Priority, above: i32) -> io::Result<()> {
     match priority {
         Priority::Normal => Ok(()),
         // SAFETY: the call takes no memory from us.
         Priority::Nice => check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) }),
         Priority::RealTime => {
-            let parameter = libc::sched_param { sched_priority: REAL_TIME };
+            let parameter = libc::sched_param { sched_priority: REAL_TIME + above };
             // SAFETY: the kernel reads the struct that it is given.
             check(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameter) })
         }

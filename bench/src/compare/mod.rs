@@ -17,7 +17,7 @@ pub(crate) use text::words;
 
 #[derive(Debug, clap::Args)]
 pub struct CompareArgs {
-    /// What --json or --save wrote: the base first, then one or more to compare with it
+    /// What --json wrote: the base first, then one or more to compare with it
     #[arg(value_name = "FILE", required = true, num_args = 2..)]
     files: Vec<PathBuf>,
     /// Exit with 1 where something is worse by more than this factor, and not by chance

@@ -57,7 +57,7 @@ pub struct DuelArgs {
     pub(crate) json: bool,
     /// Write the JSON object to a file, too
     #[arg(long, value_name = "FILE")]
-    pub(crate) save: Option<PathBuf>,
+    pub(crate) json_file: Option<PathBuf>,
     /// Write a page with plots
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,

@@ -47,6 +47,8 @@ pub(crate) fn find(proxy: &Proxy, given: &[Given]) -> Result<Option<Found>, Fail
         None => in_path(&proxy.program).or_else(|| beside(&proxy.program)),
     };
     Ok(program.map(|program| {
+        // A turn starts it from another directory.
+        let program = program.canonicalize().unwrap_or(program);
         let version = version(&program, &proxy.version);
         Found { proxy: proxy.clone(), program, version }
     }))
@@ -80,7 +82,10 @@ fn version(program: &Path, arguments: &[String]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let said = output.map(|o| [o.stdout, o.stderr].concat()).unwrap_or_default();
     let said = String::from_utf8_lossy(&said).into_owned();
-    said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().chars().take(100).collect()
+    let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    // Some say first where they are.
+    let line = line.strip_prefix(&*program.to_string_lossy()).unwrap_or(line).trim_start();
+    line.chars().take(100).collect()
 }
 
 /// The words about those that are asked for and not here.

@@ -16,12 +16,12 @@ mod text;
 mod turn;
 
 pub(crate) use scenario::Protocol;
-pub(crate) use text::{aligned, conditions, sorted, with_spread};
+pub(crate) use text::{aligned, conditions, noise, sorted, with_spread};
 
 use crate::{
     failure::Failure,
     machine, page, report,
-    results::{self, Contest, Duel, Entrant, Missing, Round, Sample, Settings, Unit},
+    results::{self, Contest, Duel, Entrant, Missing, Round, Sample, Settings, Unit, WAITED_MAX},
 };
 use args::DuelArgs;
 use balance_engine::{
@@ -31,11 +31,9 @@ use balance_engine::{
 use find::Found;
 use proxy::Proxy;
 use scenario::{DECISIVE, Scenario};
-use std::{fs, thread};
+use std::fs;
 use turn::{Fault, Ground};
 
-/// A proxy that had to wait longer for its core than this part of the time was measured together with something else.
-const WAITED_MAX: f64 = 0.12;
 /// One that fails so often at first is not tried again.
 const FAILURES_MAX: usize = 2;
 
@@ -77,7 +75,7 @@ pub(crate) fn command(args: &DuelArgs) -> Result<(), Failure> {
 }
 
 fn keep(duel: &Duel, args: &DuelArgs) -> Result<(), Failure> {
-    if let Some(path) = &args.save {
+    if let Some(path) = &args.json_file {
         results::write(path, &(text::json(duel)? + "\n"))?;
     }
     match &args.html {
@@ -179,28 +177,23 @@ fn ground(args: &DuelArgs) -> Result<(Ground, Settings), Failure> {
         network,
         equal: proxy::EQUAL.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
     };
+    // What this thread does meanwhile shall cost the proxy nothing. Where pinning fails it costs a little.
+    let _ = load.shards.first().map(|core| cores::pin(*core));
     let place = |cores| Place { cores, priority };
     let ground =
         Ground { proxy: place(vec![proxy_core]), load: place(load.shards), duration: args.duration, warm: args.warm };
     Ok((ground, settings))
 }
 
-/// The best that is allowed, and what it is in words.
+/// The best that is allowed, and what it is in words. This thread gets it too, or it could not look after the others.
 fn priority(rt: bool) -> (Priority, String) {
     if !rt {
         return (Priority::Normal, "ordinary priority".into());
     }
-    // On a thread of its own, which ends with it.
-    let may = |priority| thread::spawn(move || child::try_priority(priority)).join().ok();
-    match may(Priority::RealTime) {
-        Some(Ok(())) => (Priority::RealTime, "SCHED_RR".into()),
-        refused => {
-            let why = refused.and_then(Result::err).map_or_else(String::new, |e| format!(": {e}"));
-            match may(Priority::Nice) {
-                Some(Ok(())) => (Priority::Nice, format!("nice -20 (SCHED_RR is not allowed{why})")),
-                _ => (Priority::Normal, format!("ordinary priority (SCHED_RR and nice -20 are not allowed{why})")),
-            }
-        }
+    let Err(why) = child::run_before(Priority::RealTime) else { return (Priority::RealTime, "SCHED_RR".into()) };
+    match child::run_before(Priority::Nice) {
+        Ok(()) => (Priority::Nice, format!("nice -20 (SCHED_RR: {why})")),
+        Err(_) => (Priority::Normal, format!("ordinary priority (neither SCHED_RR nor nice -20 is allowed: {why})")),
     }
 }
 

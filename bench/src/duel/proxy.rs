@@ -264,7 +264,7 @@ mod tests {
             for protocol in [Protocol::Tcp, Protocol::Http] {
                 let mode = proxy.mode(protocol).expect("both");
                 let run = proxy.configure(mode, &setting(&directory)).expect("a configuration");
-                let run = run.iter().filter(|word| *word != "-db" && *word != "-q");
+                let run = run.iter().filter(|word| *word != "-db");
                 let output = std::process::Command::new(&program).args(run).args(flags).output().expect("it starts");
                 let said = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{} in {protocol:?}: {said}", proxy.name);

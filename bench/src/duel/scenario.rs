@@ -54,11 +54,20 @@ const OURS: &[(&str, &str)] = ours!(
     "tcp-down-16",
     "tcp-up-1",
     "tcp-up-16",
+    "tcp-64b-rate",
     "tcp-idle",
+    "http-small",
+    "http-headers",
+    "http-64k",
+    "http-1m",
+    "http-post",
+    "http-close",
+    "http-pipelined",
+    "http-rate",
 );
 
 /// What is run when nothing is named.
-pub(crate) const DECISIVE: [&str; 3] = ["tcp-64b-100", "tcp-connect", "tcp-down-16"];
+pub(crate) const DECISIVE: [&str; 4] = ["tcp-64b-100", "tcp-connect", "tcp-down-16", "http-small"];
 
 impl Scenario {
     /// One of ours, or else a file.
@@ -109,7 +118,7 @@ impl Scenario {
 }
 
 /// What the duel adds to the command line of a load.
-const OUR_FLAGS: [&str; 6] = ["--json", "--duration", "-d", "--warm", "--cores", "--pid"];
+const OUR_FLAGS: [&str; 7] = ["--json", "--duration", "-d", "--warm", "--cores", "--pid", "--progress"];
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,8 @@
 
 use crate::{
     failure::Failure,
-    results::{Contest, Duel, Entrant, Figure, Sample, Settings, Spread},
+    report::number,
+    results::{Contest, Duel, Entrant, Figure, Sample, Settings, Spread, WAITED_MAX},
 };
 use serde_json::Value;
 use std::fmt::Write;
@@ -47,10 +48,22 @@ pub(super) fn table(duel: &Duel, number: usize) -> String {
         }
     }
     if contest.proxies.iter().any(|entrant| contest.is_lower_bound(entrant)) {
-        text.push_str("≥: servers and load were the limit, not the proxy\n");
+        text.push_str("≥: not the proxy was the limit, but servers and load\n");
     }
+    text.push_str(&noise(contest).map_or_else(String::new, |words| words + "\n"));
     text.push('\n');
     text
+}
+
+/// What is to be said of a machine that had other things to do.
+pub(crate) fn noise(contest: &Contest) -> Option<String> {
+    let waited = contest.most_waited();
+    (waited > WAITED_MAX).then(|| {
+        format!(
+            "a busy machine: for up to {:.0} % of a turn something else had the proxy's core (see --rt)",
+            waited * 100.0
+        )
+    })
 }
 
 /// The same for everybody, in one sentence.
@@ -128,7 +141,7 @@ fn row(contest: &Contest, entrant: &Entrant) -> Vec<String> {
 
 pub(crate) fn with_spread(spread: Spread) -> String {
     let decimals = Figure::decimals(spread.median);
-    let number = |value: f64| format!("{value:.decimals$}");
+    let number = |value: f64| number(value, decimals);
     if spread.least == spread.most {
         return number(spread.median);
     }

@@ -170,7 +170,7 @@ fn load(
     let mut command = ourselves()?;
     command.args(names.fill_all(&scenario.load).map_err(|f| f.to_string())?);
     command.args(["--json", "--cores", &cores(&ground.load), "--duration", &seconds(ground.duration)]);
-    command.args(["--pid", &proxy.id().to_string()]);
+    command.args(["--pid", &proxy.id().to_string(), "--progress", "off"]);
     let mut expected = ground.duration;
     // Silent connections have nothing to warm up.
     if scenario.unit != Unit::Connection {

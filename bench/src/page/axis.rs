@@ -68,7 +68,7 @@ impl Scale {
             }
             Self::Log { from, to } => log_ticks(from, to),
             Self::Nines { to } => {
-                let quantiles = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999_999];
+                let quantiles = [0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999_999];
                 quantiles.into_iter().filter(|q| nines(*q) <= to + 1e-9).collect()
             }
         }
@@ -174,7 +174,7 @@ mod tests {
         let scale = Scale::Nines { to: 4.0 };
         assert!((scale.place(0.99) - 0.5).abs() < 1e-9);
         assert_eq!(scale.place(1.0), 0.0, "no place; it is not plotted");
-        assert_eq!(scale.ticks(), [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999]);
+        assert_eq!(scale.ticks(), [0.5, 0.9, 0.99, 0.999, 0.9999]);
     }
 
     #[test]

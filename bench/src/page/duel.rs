@@ -9,7 +9,7 @@ use super::{
     run::{by_percentile, curve},
 };
 use crate::{
-    duel::{conditions, sorted, with_spread},
+    duel::{conditions, noise, sorted, with_spread},
     results::{Contest, Duel, Entrant, Figure, Run, Spread, Unit},
 };
 use hdrhistogram::Histogram;
@@ -88,19 +88,20 @@ fn of_contest(contest: &Contest) -> String {
             out.push_str(&html::paragraph("note", &format!("{}: {note}.", entrant.name)));
         }
     }
+    if let Some(words) = noise(contest) {
+        out.push_str(&html::paragraph("note", &format!("{words}.")));
+    }
     let mut cards = Vec::new();
     let first = contest.figures().next();
     for figure in contest.figures().filter(|figure| ["cpu_per_unit", "rate", "memory"].contains(&figure.key)) {
         cards.push(html::card(&title(figure, contest.unit), &bars_of(contest, figure)));
         if first.is_some_and(|first| first.key == figure.key) {
-            cards.push(html::card(
-                &format!("{}, × {}", title(figure, contest.unit), contest.reference),
-                &ratios(contest, figure),
-            ));
+            let title = format!("The same, × {}", contest.reference);
+            cards.push(html::card(&title, &ratios(contest, figure)));
         }
     }
     if contest.unit == Unit::Request {
-        cards.insert(2.min(cards.len()), html::card("Latency by percentile, all rounds", &curves(contest)));
+        cards.insert(2.min(cards.len()), html::tall_card("Latency by percentile, all rounds", &curves(contest)));
     }
     out.push_str(&html::grid(&cards));
     out.push_str(&table(contest));

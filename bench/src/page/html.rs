@@ -42,6 +42,11 @@ pub(super) fn card(title: &str, content: &str) -> String {
     format!("<div class=\"card\">\n<h3>{}</h3>\n{content}</div>\n", escape(title))
 }
 
+/// One that is as high as two others beside it.
+pub(super) fn tall_card(title: &str, content: &str) -> String {
+    card(title, content).replacen("class=\"card\"", "class=\"card tall\"", 1)
+}
+
 pub(super) fn grid(cards: &[String]) -> String {
     if cards.is_empty() { String::new() } else { format!("<div class=\"grid\">\n{}</div>\n", cards.concat()) }
 }

@@ -13,13 +13,14 @@ mod run;
 use crate::{
     compare,
     failure::Failure,
+    report::Report,
     results::{self, Duel, File, Run},
 };
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub struct ReportArgs {
-    /// What --json or --save wrote; runs are plotted beside each other and compared with the first of them
+    /// What --json wrote; runs are plotted beside each other and compared with the first of them
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The page to write
@@ -56,6 +57,16 @@ pub(crate) fn of_duel(duel: &Duel) -> String {
 pub(crate) fn of_runs(runs: &[Run]) -> Result<String, Failure> {
     let files: Vec<File> = runs.iter().map(|run| File::Run(Box::new(run.clone()))).collect();
     Ok(run::page(runs, &compare::all(&files)?))
+}
+
+/// Of a run that has just ended, named for where it went.
+///
+/// # Errors
+/// None for what we write ourselves.
+pub(crate) fn of_report(report: &Report) -> Result<String, Failure> {
+    let to: Vec<String> = report.proxy.plan.targets.iter().map(ToString::to_string).collect();
+    let run = Run::read(&to.join(","), &report.json()).map_err(|why| Failure::runtime(format!("no page: {why}")))?;
+    of_runs(&[run])
 }
 
 /// What was measured where, in one line.

@@ -104,8 +104,10 @@ impl Figure {
     }
 }
 
-/// Below this part of a core a proxy was not the limit.
+/// A proxy that had less of its core than this, what something else took of it included, was not the limit.
 const SATURATED: f64 = 0.93;
+/// A proxy that had to wait longer for its core than this part of the time was measured together with something else.
+pub(crate) const WAITED_MAX: f64 = 0.12;
 
 impl Contest {
     /// Those that have a meaning here.
@@ -149,10 +151,18 @@ impl Contest {
         Some(Ratio { rounds: Spread::of(&ratios)?, interval, best })
     }
 
-    /// Neither the proxy nor anything else of its core was the limit: its rate is only a lower bound.
+    /// Servers and load were the limit, so the rate says little of the proxy. Where a schedule is the limit it is the
+    /// same for everybody.
     pub(crate) fn is_lower_bound(&self, entrant: &Entrant) -> bool {
-        let busy: Vec<f64> = entrant.samples().map(|sample| sample.proxy_busy).collect();
-        self.unit != Unit::Connection && Spread::of(&busy).is_some_and(|busy| busy.median < SATURATED)
+        let has_schedule = self.load.iter().any(|word| word == "--rate" || word == "-R");
+        let busy = |s: &Sample| s.proxy_busy + s.waited;
+        let busy = Spread::of(&entrant.samples().map(busy).collect::<Vec<_>>());
+        self.unit != Unit::Connection && !has_schedule && busy.is_some_and(|busy| busy.median < SATURATED)
+    }
+
+    /// The most that anybody waited for its core, as a part of the time.
+    pub(crate) fn most_waited(&self) -> f64 {
+        self.proxies.iter().flat_map(Entrant::samples).map(|sample| sample.waited).fold(0.0, f64::max)
     }
 
     /// For JSON: every proxy's figures and ratios.
@@ -310,7 +320,12 @@ pub(crate) mod tests {
         let mut contest = contest();
         assert!(!contest.is_lower_bound(&contest.proxies[0]));
         let slow = Sample { proxy_busy: 0.7, ..sample(1.0, 1.0) };
-        contest.proxies[0] = entrant("reference", &[Some(slow)]);
+        contest.proxies[0] = entrant("reference", &[Some(slow.clone())]);
         assert!(contest.is_lower_bound(&contest.proxies[0]));
+        contest.proxies[1] = entrant("other", &[Some(Sample { waited: 0.3, ..slow })]);
+        assert!(!contest.is_lower_bound(&contest.proxies[1]), "it would have had more of its core");
+        assert_eq!(contest.most_waited(), 0.3);
+        contest.load = vec!["--rate".into(), "5".into()];
+        assert!(!contest.is_lower_bound(&contest.proxies[0]), "all have the same rate");
     }
 }
