@@ -3,7 +3,7 @@
 use crate::{
     cli::OutputArgs,
     failure::Failure,
-    hdr,
+    hdr, page,
     report::{Outcome, Report},
     series::Point,
 };
@@ -28,6 +28,7 @@ enum Kind {
     Hgrm,
     HdrLog,
     Csv,
+    Html,
 }
 
 impl Files {
@@ -39,6 +40,7 @@ impl Files {
             (Kind::Hgrm, &args.hgrm),
             (Kind::HdrLog, &args.hdr_log),
             (Kind::Csv, &args.csv),
+            (Kind::Html, &args.html),
         ];
         let create = |(kind, path): (Kind, &Path)| match File::create(path) {
             Ok(file) => Ok((kind, file, path.display().to_string())),
@@ -57,6 +59,7 @@ impl Files {
                 Kind::Hgrm => hgrm(report.proxy.tally.waits()).into_bytes(),
                 Kind::HdrLog => hdr_log(&report.proxy),
                 Kind::Csv => csv(&report.proxy.points).into_bytes(),
+                Kind::Html => page::of_report(report)?.into_bytes(),
             };
             file.write_all(&bytes).map_err(|error| Failure::runtime(format!("cannot write {path}: {error}")))?;
         }
@@ -179,6 +182,7 @@ mod tests {
             json: false,
             json_file: Some("/nowhere/at/all.json".into()),
             hgrm: None,
+            html: None,
             hdr_log: None,
             csv: None,
             progress: crate::cli::Progress::Off,

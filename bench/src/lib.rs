@@ -2,7 +2,9 @@
 //!
 //! Reading order: [`cli`] says what can be asked; `plan` is what was asked, checked; `load` runs it (its controller on
 //! the calling thread, `load::shard` on every core); `pattern` makes bytes that prove themselves; `tally` counts;
-//! `report` prints. `peers` are the servers. `micro` times parts of the engine by themselves; a file each.
+//! `report` prints. `peers` are the servers. `micro` times parts of the engine by themselves; a file each. `duel` lets
+//! proxies take turns under the same load, each a process of its own; `results` reads what was saved of runs and duels,
+//! `compare` sets runs beside each other, `page` plots.
 //!
 //! Invariants:
 //! * A shard shares nothing with another while it measures; counts meet after the run.
@@ -10,9 +12,13 @@
 //! * Every exchange that began is either answered, or counted as an error, or as unfinished.
 #![forbid(unsafe_code)]
 
+mod account;
 mod alarms;
+mod bootstrap;
 pub mod cli;
+mod compare;
 mod cpu;
+mod duel;
 mod failure;
 mod files;
 mod find_max;
@@ -23,11 +29,14 @@ mod latency;
 mod load;
 mod machine;
 pub mod micro;
+mod page;
 mod pattern;
 mod peers;
 mod plan;
 mod progress;
 mod report;
+mod results;
+mod scratch;
 mod series;
 mod stats;
 mod tally;
@@ -57,5 +66,8 @@ pub fn run(args: &cli::Args) -> Result<(), Failure> {
         cli::Args::Source(args) => peers::command(peers::Kind::SOURCE, args),
         cli::Args::Sink(args) => peers::command(peers::Kind::SINK, args),
         cli::Args::Micro(args) => micro::command(args),
+        cli::Args::Duel(args) => duel::command(args),
+        cli::Args::Compare(args) => compare::command(args),
+        cli::Args::Report(args) => page::command(args),
     }
 }

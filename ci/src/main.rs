@@ -4,6 +4,7 @@
 //! that a fresh machine builds this program in a few seconds.
 #![forbid(unsafe_code)]
 
+mod pages;
 mod process;
 mod smoke;
 mod stages;

@@ -1,6 +1,6 @@
 //! The stages of CI, from cheap to dear.
 
-use crate::{process, smoke, tidy, tree};
+use crate::{pages, process, smoke, tidy, tree};
 use std::{
     fmt::Write as _,
     fs,
@@ -22,6 +22,8 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "clippy", what: "lints, all targets, a warning is an error", run: clippy },
     Stage { name: "test", what: "every test of the workspace", run: test },
     Stage { name: "examples", what: "every example configuration passes `balance-shard check`", run: examples },
+    Stage { name: "peers", what: "the rivals' workspace: it formats, builds and passes its tests", run: peers },
+    Stage { name: "pages", what: "result pages are rendered by chromium, where it is installed", run: pages::run },
     Stage { name: "smoke", what: "the README's commands, as a user would run them", run: smoke::run },
 ];
 
@@ -75,6 +77,13 @@ fn clippy(root: &Path) -> Result<(), String> {
 /// `--no-fail-fast`: who waited for the build wants every failure, not the first.
 fn test(root: &Path) -> Result<(), String> {
     process::cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"])
+}
+
+/// `bench/peers` is a workspace of its own, so none of the other stages sees it.
+fn peers(root: &Path) -> Result<(), String> {
+    let peers = root.join("bench/peers");
+    process::cargo(&peers, &["fmt", "--all", "--check"])?;
+    process::cargo(&peers, &["test", "--release", "--locked", "--workspace"])
 }
 
 /// The example files, and the configurations printed in the README, which people copy.

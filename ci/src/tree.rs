@@ -123,6 +123,10 @@ impl Scratch {
         Ok(Self(path))
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
         let path = self.0.join(name);
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;

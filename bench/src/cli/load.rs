@@ -83,6 +83,9 @@ pub(crate) struct OutputArgs {
     /// Write the run second by second as CSV
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+    /// Write a page with plots
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Show how the run goes on, on standard error
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub(crate) progress: Progress,

@@ -2,6 +2,7 @@
 
 mod load;
 
+pub use crate::{compare::CompareArgs, duel::args::DuelArgs, page::ReportArgs};
 pub(crate) use load::{EitherArgs, LoadArgs, OutputArgs, Progress, RequestArgs, Speaks, TargetArgs};
 pub use load::{FindMaxArgs, HttpArgs, LatencyArgs, TcpArgs};
 
@@ -30,6 +31,12 @@ pub enum Args {
     Sink(ServeArgs),
     /// Time parts of the engine by themselves, beside plain ways to do the same
     Micro(MicroArgs),
+    /// Put the same load on this proxy and on others, in turns
+    Duel(Box<DuelArgs>),
+    /// Compare saved results with the first of them
+    Compare(CompareArgs),
+    /// Plot saved results on one page
+    Report(ReportArgs),
 }
 
 /// What the connections do.

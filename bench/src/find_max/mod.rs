@@ -83,6 +83,7 @@ pub(crate) fn command(args: &FindMaxArgs) -> Result<(), Failure> {
         ("--hgrm", load.output.hgrm.is_some()),
         ("--hdr-log", load.output.hdr_log.is_some()),
         ("--csv", load.output.csv.is_some()),
+        ("--html", load.output.html.is_some()),
         ("--backend", !args.either.target.backend.is_empty()),
     ];
     if let Some((flag, _)) = refused.into_iter().find(|(_, given)| *given) {

@@ -11,6 +11,11 @@ use crate::{
 };
 
 pub(super) fn command(args: &TcpArgs) -> Result<(), Failure> {
+    let output = &args.load.output;
+    let files = [&output.json_file, &output.hgrm, &output.hdr_log, &output.csv, &output.html];
+    if files.iter().any(|file| file.is_some()) {
+        return Err(Failure::usage("--mode half makes many runs, and writes none of them to a file; see --json"));
+    }
     let plan = Plan::tcp(args)?;
     let ground = Ground::new(&args.load.runtime)?.at_most(plan.connections);
     let interrupt = Interrupt::watch()?;
