@@ -119,7 +119,8 @@ fn connect(client: TcpStream, args: Args, way: Way) -> io::Result<Pair> {
     client.set_nonblocking(true)?;
     let server = open(args.to)?;
     let side = |socket| {
-        io::Result::Ok(Side { socket, store: store(args.buffer, way)?, held: 0, offset: 0, ended: false, full: false, armed: EventFlags::IN })
+        let (store, armed) = (store(args.buffer, way)?, EventFlags::IN);
+        io::Result::Ok(Side { socket, store, held: 0, offset: 0, ended: false, full: false, armed })
     };
     Ok([side(client)?, side(server)?])
 }
