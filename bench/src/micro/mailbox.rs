@@ -1,5 +1,5 @@
-//! Messages to a shard: the engine's mailbox, and a channel of the standard library with a byte in a socket pair for each
-//! message, which is the plain way to wake somebody who sleeps in the kernel.
+//! Messages to a shard: the engine's mailbox, and a channel of the standard library with a byte in a socket pair for
+//! each message, which is the plain way to wake somebody who sleeps in the kernel.
 //!
 //! One thread sends and receives, so what is timed is the work and not how soon a core wakes up. A receiver that has
 //! been told looks at all there is, as a shard does once a turn.

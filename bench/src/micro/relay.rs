@@ -2,7 +2,8 @@
 //!
 //! Client, relay and server are one thread with blocking sockets, and only the relay's part is timed: for each of 64
 //! connections one receive and one send upstream, then as many back. The candidates differ in where the memory comes
-//! from and in nothing else. The allocator's is zeroed, as it must be where a program cannot read what it did not write.
+//! from and in nothing else. The allocator's is zeroed, as it must be where a program cannot read what it did not
+//! write.
 
 use super::frame::{Candidate, Case, Stopwatch};
 use balance_engine::buf::{Budget, BufferPool, Class, Sizes};

@@ -1,7 +1,7 @@
 //! Tasks that begin, wait once and end: on a shard that had such before, on one that had none, and a thread for each.
 //!
-//! The shard runs over the simulated driver, so that no system call of a turn is timed. A task is an allocation, for its
-//! future; what is reused is its entry in the table and its places in the queues. A new shard is made off the clock.
+//! The shard runs over the simulated driver, so that no system call of a turn is timed. A task is an allocation, for
+//! its future; what is reused is its entry in the table and its places in the queues. A new shard is made off the clock.
 
 use super::frame::{Candidate, Case, Stopwatch};
 use balance_engine::{

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Times are medians of rounds in which all candidates of a case take turns. Allocations are those of one call after
-//! another that is not counted. Instructions are counted by callgrind, in a child that runs the same cases: they are the
-//! same from run to run and on a busy machine, so they are what a limit is set on. They know nothing of caches and
+//! another that is not counted. Instructions are counted by callgrind, in a child that runs the same cases: they are
+//! the same from run to run and on a busy machine, so they are what a limit is set on. They know nothing of caches and
 //! branch predictors, and of system calls only our side.
 
 mod callgrind;
