@@ -17,7 +17,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo ci [STAGE ...]
 
-Without a stage, all of them, in this order; the first that fails ends the run.
+Without a stage, all of the first list, in this order; the first that fails ends the run.
 ";
 
 /// As `balance-shard`: what the user typed is wrong.
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     let chosen: Result<Vec<_>, _> = if arguments.is_empty() {
         Ok(STAGES.iter().collect())
     } else {
-        arguments.iter().map(|a| STAGES.iter().find(|s| s.name == *a).ok_or(a)).collect()
+        arguments.iter().map(|a| stages::find(a).ok_or(a)).collect()
     };
     match chosen {
         Ok(chosen) => stages::run(&root, &chosen),

@@ -27,11 +27,24 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "smoke", what: "the README's commands, as a user would run them", run: smoke::run },
 ];
 
+/// Run when they are named: they take long, or something that not every machine has.
+pub(crate) const ON_DEMAND: &[Stage] = &[Stage {
+    name: "costs",
+    what: "allocations and instructions of the data path's parts against their limits; wants valgrind",
+    run: costs,
+}];
+
+pub(crate) fn find(name: &str) -> Option<&'static Stage> {
+    STAGES.iter().chain(ON_DEMAND).find(|stage| stage.name == name)
+}
+
 pub(crate) fn list() -> String {
-    STAGES.iter().fold(String::from("Stages:\n"), |mut out, stage| {
+    let line = |mut out: String, stage: &Stage| {
         writeln!(out, "  {:<9} {}", stage.name, stage.what).expect("writing to a String cannot fail");
         out
-    })
+    };
+    let all = STAGES.iter().fold(String::from("Stages:\n"), line);
+    ON_DEMAND.iter().fold(all + "\nOnly when named:\n", line)
 }
 
 pub(crate) fn run(root: &Path, stages: &[&Stage]) -> ExitCode {
@@ -84,6 +97,10 @@ fn peers(root: &Path) -> Result<(), String> {
     let peers = root.join("bench/peers");
     process::cargo(&peers, &["fmt", "--all", "--check"])?;
     process::cargo(&peers, &["test", "--release", "--locked", "--workspace"])
+}
+
+fn costs(root: &Path) -> Result<(), String> {
+    process::cargo(root, &["bench", "--locked", "--package", "balance-proxy", "--bench", "costs", "--", "--check"])
 }
 
 /// The example files, and the configurations printed in the README, which people copy.
