@@ -26,7 +26,7 @@ const STEP: Duration = Duration::from_secs(3);
 const STEP_WARM: Duration = Duration::from_millis(500);
 /// A rate that was not reached to this share was not tried.
 const REACHED_MIN: f64 = 0.99;
-/// Where the median waits so many times as long for a connection as it then does for the answer, connections were scarce.
+/// Where the median waits so many times as long for a connection as then for the answer, connections were scarce.
 const SCARCE: f64 = 1.0;
 /// A thread of the target that used this share of a core is what was saturated.
 const BUSY: f64 = 0.9;
