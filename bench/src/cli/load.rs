@@ -119,6 +119,14 @@ pub(crate) struct RequestArgs {
     pub(crate) no_keep_alive: bool,
 }
 
+impl RequestArgs {
+    /// Something that only a request has was asked for.
+    pub(crate) fn is_given(&self) -> bool {
+        let body = self.body_file.is_some() || self.body_size.is_some();
+        body || !self.headers.is_empty() || self.method != "GET" || self.pipeline != 1 || self.no_keep_alive
+    }
+}
+
 /// Where to connect.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TargetArgs {

@@ -15,6 +15,7 @@ use crate::{
     report::{self, Outcome, number},
     threads::Ground,
 };
+use hdrhistogram::Histogram;
 use search::Search;
 use serde_json::{Value, json};
 use slo::error_share;
@@ -25,6 +26,8 @@ const STEP: Duration = Duration::from_secs(3);
 const STEP_WARM: Duration = Duration::from_millis(500);
 /// A rate that was not reached to this share was not tried.
 const REACHED_MIN: f64 = 0.99;
+/// Where the median waits so many times as long for a connection as then for the answer, connections were scarce.
+const SCARCE: f64 = 1.0;
 /// A thread of the target that used this share of a core is what was saturated.
 const BUSY: f64 = 0.9;
 
@@ -155,6 +158,12 @@ fn try_rate(plan: &Plan, rate: f64, slo: &Slo, way: &Way<'_>) -> Result<Step, Fa
 /// What was at its limit, in words; empty where nothing shows.
 fn saturated(outcome: &Outcome) -> Vec<String> {
     let mut what = outcome.client_bound();
+    let median = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.5) as f64;
+    let (raw, corrected) = (median(&outcome.tally.latency), median(&outcome.tally.corrected));
+    if corrected > raw * (1.0 + SCARCE) {
+        let connections = outcome.plan.connections;
+        what.push(format!("all {connections} connections were busy; more --connections may bring more"));
+    }
     let seconds = outcome.tally.measured.as_secs_f64().max(1e-9);
     if let Some(thread) = &outcome.busiest_thread {
         let share = thread.used.as_secs_f64() / seconds;

@@ -40,7 +40,7 @@ pub(super) async fn run(mut link: Link) {
     let Protocol::Http(http) = &shard.plan.protocol else { return };
     let requests = shard.requests(link.number);
     let talk = H1::new(requests, link.number as usize, http.pipeline as usize, Rc::clone(&shard.heads));
-    let mut client = Client::new(talk, &shard, http.pipeline as usize);
+    let mut client = Client::new(talk, &link, http.pipeline as usize);
     let mut open = None;
     if shard.plan.opens_first() {
         let permit = shard.gate.enter().await;
@@ -80,6 +80,8 @@ pub(super) async fn run(mut link: Link) {
 struct Client<T> {
     talk: T,
     shard: Rc<Shard>,
+    /// Of the connection, for an error.
+    number: u32,
     seat: Rc<Seat>,
     /// In the order of the answers.
     asked: VecDeque<Asked>,
@@ -90,9 +92,10 @@ struct Client<T> {
 }
 
 impl<T: Conversation> Client<T> {
-    fn new(talk: T, shard: &Rc<Shard>, depth: usize) -> Self {
+    fn new(talk: T, link: &Link, depth: usize) -> Self {
+        let (shard, number) = (Rc::clone(&link.shard), link.number);
         let asked = VecDeque::with_capacity(depth);
-        Self { talk, shard: Rc::clone(shard), seat: Rc::default(), asked, is_over: false, sending: 0..0 }
+        Self { talk, shard, number, seat: Rc::default(), asked, is_over: false, sending: 0..0 }
     }
 
     /// Wait for leave to ask, and ask. `false`: there is nothing more to ask.
@@ -239,6 +242,6 @@ impl<T: Conversation> Client<T> {
     fn answered(&mut self, answer: Answer) {
         let Some(asked) = self.asked.pop_front() else { return };
         self.shard.busy.set(self.shard.busy.get() - 1);
-        self.shard.answered_with(asked.ticket, asked.at, Some(answer.status));
+        self.shard.answered_with(answer.status, asked.ticket, asked.at, self.number);
     }
 }

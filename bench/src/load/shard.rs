@@ -247,22 +247,28 @@ impl Shard {
 
     /// An exchange that began at `started` is over.
     pub(super) fn answered(&self, ticket: Ticket, started: Timestamp) {
-        self.answered_with(ticket, started, None);
+        if self.counts(ticket) {
+            let lag = ticket.intended.map(|intended| started - intended);
+            self.tally.borrow_mut().answered(self.handle.now() - started, lag);
+        }
     }
 
-    /// So, and with this status.
-    pub(super) fn answered_with(&self, ticket: Ticket, started: Timestamp, status: Option<u16>) {
-        if !ticket.counts || !(self.is_measuring() || ticket.intended.is_some()) {
+    /// So, and with this status, on connection `number`.
+    pub(super) fn answered_with(&self, status: u16, ticket: Ticket, started: Timestamp, number: u32) {
+        if !self.counts(ticket) {
             return;
         }
-        let mut tally = self.tally.borrow_mut();
-        if let Some(status) = status {
-            tally.statuses.add(status, 1);
-            if status >= BAD_STATUS {
-                return tally.errors.add(self.place.shard as u32, Fault::BadStatus(status));
-            }
+        self.tally.borrow_mut().statuses.add(status, 1);
+        if status >= BAD_STATUS {
+            self.tally.borrow_mut().errors.add(number, Fault::BadStatus(status));
+        } else {
+            self.answered(ticket, started);
         }
-        tally.answered(self.handle.now() - started, ticket.intended.map(|intended| started - intended));
+    }
+
+    /// In an open loop that is decided by its moment, in a closed one by its end.
+    fn counts(&self, ticket: Ticket) -> bool {
+        ticket.counts && (ticket.intended.is_some() || self.is_measuring())
     }
 
     pub(super) fn moved(&self, out: u64, back: u64) {

@@ -32,6 +32,9 @@ impl Plan {
             Speaks::Tcp if has_url => {
                 Err(Failure::usage("--mode tcp sends messages to --to; --url has no place in it"))
             }
+            Speaks::Tcp if request.is_given() => {
+                Err(Failure::usage("--mode tcp sends messages; what belongs to requests has no place in it"))
+            }
             Speaks::Tcp if target.to.is_empty() => Err(Failure::usage("--mode tcp needs --to HOST:PORT")),
             Speaks::Tcp => {
                 check_families(load, target.to.iter().chain(&target.backend))?;
@@ -208,6 +211,8 @@ mod tests {
         refused("http --url http://127.0.0.1/ --rate=-1", "a second");
         refused("http --url http://[::1]/ --sources 2", "other family");
         refused("latency --mode tcp --url http://127.0.0.1/", "no place");
+        refused("latency --tcp 127.0.0.1:1 --pipeline 2", "no place");
+        refused("latency --tcp 127.0.0.1:1 --header a:b", "no place");
         refused("latency --mode http --to 127.0.0.1:1", "give --url");
         refused("latency --url http://127.0.0.1/ --size 5", "--body-size");
         refused("latency --url http://127.0.0.1/ --target p99", "p99=10ms");

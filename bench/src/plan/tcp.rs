@@ -83,6 +83,10 @@ fn check_half(args: &TcpArgs) -> Result<(), Failure> {
     if !args.backend.is_empty() {
         return Err(Failure::usage("--mode half compares with and without the halves; --backend has no place in it"));
     }
+    let output = &args.load.output;
+    if [&output.json_file, &output.hgrm, &output.hdr_log, &output.csv].into_iter().any(Option::is_some) {
+        return Err(Failure::usage("--mode half measures many runs; of its results there is --json, and no file"));
+    }
     if args.size == Some(1) {
         return Err(Failure::usage("a message of one byte has no half; --size is too small"));
     }
@@ -155,6 +159,7 @@ mod tests {
         refused("--to 127.0.0.1:1 --mode half --requests 5", "give --duration");
         refused("--to 127.0.0.1:1 --mode half --backend 127.0.0.1:2", "no place");
         refused("--to 127.0.0.1:1 --mode half --size 1", "no half");
+        refused("--to 127.0.0.1:1 --mode half --csv x", "no file");
         refused("--to 127.0.0.1:1 --pid 0", "--pid");
         refused("--to 127.0.0.1:1 --mode stream-up --rate 5", "--mode stream-up");
         refused("--to 127.0.0.1:1 --rate fast", "a second");
