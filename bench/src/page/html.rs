@@ -32,7 +32,8 @@ pub(super) fn page(title: &str, lead: &str, body: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
          <meta name=\"generator\" content=\"{generator}\"/>\n<title>{escaped}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{escaped}</h1>\n\
-         {lead}</header>\n<main>\n{body}</main>\n<footer>{generator}. This page needs no network and runs no script; point at a line or \
+         {lead}</header>\n<main>\n{body}</main>\n<footer>{generator}. This page needs no network and runs no script; \
+         point at a line or \
          a bar for its figures.</footer>\n</body>\n</html>\n"
     )
 }
