@@ -99,9 +99,7 @@ fn accept_all(
         // A failure ends this connection and nothing else.
         let Ok(pair) = connect(client, args, way) else { continue };
         let place = free.pop().unwrap_or(pairs.len());
-        let added = (0..2).all(|side| {
-            epoll::add(epoll, &pair[side].socket, data(place, side), EventFlags::IN).is_ok()
-        });
+        let added = (0..2).all(|side| epoll::add(epoll, &pair[side].socket, data(place, side), EventFlags::IN).is_ok());
         let pair = added.then_some(pair);
         match pairs.get_mut(place) {
             Some(slot) => *slot = pair,
@@ -210,9 +208,7 @@ fn take(from: &mut Side) -> Result<usize, Errno> {
 
 fn give(from: &Side, to: &Side) -> Result<usize, Errno> {
     match &from.store {
-        Store::Buffer(buffer) => {
-            send(&to.socket, &buffer[from.offset..from.offset + from.held], SendFlags::NOSIGNAL)
-        }
+        Store::Buffer(buffer) => send(&to.socket, &buffer[from.offset..from.offset + from.held], SendFlags::NOSIGNAL),
         Store::Pipe { from: pipe, .. } => splice(pipe, None, &to.socket, None, from.held, FLAGS),
     }
 }
