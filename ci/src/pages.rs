@@ -23,7 +23,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let (a, b) = (path(directory, "a.json"), path(directory, "b.json"));
     let server = Server::start(root)?;
     for file in [&a, &b] {
-        let load = ["tcp", "--connections", "4", "--duration", "2s", "--warm", "0s", "--progress", "off"];
+        let load = ["tcp", "--connections", "4", "--duration", "4s", "--warm", "0s", "--progress", "off"];
         bench(root, &[&load[..], &["--to", &server.address, "--json-file", file]].concat())?;
     }
     drop(server);
@@ -38,7 +38,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         println!("the pages were written, and not opened: none of {} is installed", BROWSERS.join(", "));
         return Ok(());
     };
-    for (page, plots) in pages.iter().zip([4, 5, 5]) {
+    for (page, plots) in pages.iter().zip([3, 4, 4]) {
         open(browser, page, directory, plots)?;
     }
     println!("{browser} has rendered {} pages", pages.len());
